@@ -1,0 +1,139 @@
+"""What operations answer: one frozen record each. The wire makes the WSDL's reply types from them.
+
+Field names are snake_case here and camelCase on the wire; docstrings become documentation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True)
+class DisksReady:
+    """setupVPSDisk: the disks are there. `created` is false when they were there before, unused."""
+
+    created: bool
+    disks: tuple[str, ...]
+    plan: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DisksRemoved:
+    """killVPSDisk: these disks were removed; none when there were none."""
+
+    removed: tuple[str, ...]
+    plan: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class JobStarted:
+    """A job was started; `job` is absent when only the plan was asked for."""
+
+    job: int | None = None
+    plan: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Iso:
+    """One ISO of a VPS. Size in bytes, date in UTC."""
+
+    name: str
+    size_bytes: int
+    changed: datetime
+
+
+@dataclass(frozen=True)
+class IsoList:
+    """listISOs: the VPS's ISOs, what they use and what they may use, in bytes; quota 0: no limit."""
+
+    isos: tuple[Iso, ...]
+    used_bytes: int
+    quota_bytes: int
+
+
+@dataclass(frozen=True)
+class Ping:
+    """What one address answered. Round trip in milliseconds, loss in percent."""
+
+    vps: str
+    address: str
+    answered: bool
+    rtt_ms: float | None
+    loss_percent: int
+
+
+@dataclass(frozen=True)
+class PingList:
+    """pingAllIPs: one row per address of every configured VPS."""
+
+    pings: tuple[Ping, ...]
+
+
+@dataclass(frozen=True)
+class VpsState:
+    """getVPSState. `state`: running, mkos, fsck or "Not running"; the rest only of a running domU, memory in MiB."""
+
+    vps: str
+    state: str
+    domid: int | None = None
+    max_memory_mib: int | None = None
+    vcpus: int | None = None
+    domu_state: str | None = None
+    cpu_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class InstallLog:
+    """getVPSInstallLog: the last lines of the VPS's latest installation."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class InstallableOs:
+    """listInstallableOS: names of the bundles of this node."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ServerAlive:
+    """testVPSServer."""
+
+    text: str = "OK"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job. Step `step` of `steps`, percent of the whole, times in UTC, log size in bytes."""
+
+    id: int
+    vps: str | None
+    operation: str
+    state: str
+    caller: str
+    step: int
+    steps: int
+    step_name: str
+    percent: int
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+    reason: str
+    log_bytes: int
+
+
+@dataclass(frozen=True)
+class JobList:
+    """listJobs: newest first."""
+
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class CancelAsked:
+    """cancelJob: whether the job was still alive, and so is being ended."""
+
+    job: int
+    cancelled: bool

@@ -1,0 +1,269 @@
+"""The world as surveyed: frozen records that parsers return and planners read.
+
+A planner says with Needs which facts it wants; the survey fills only those, so a state that the
+panel polls every two seconds costs no more than it must.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from dtcxen_soap.vps import DiskRole, IpAddress, MacAddress, Mib, VpsId
+
+# -- Needs: what a planner may ask for ------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class NeedDisks:
+    """The disks of one VPS, disks set aside, room, and domU state: Facts.disks, .room, .domu."""
+
+    vps: VpsId
+
+
+@dataclass(frozen=True)
+class NeedDomu:
+    """Whether the VPS is configured and runs: Facts.domu."""
+
+    vps: VpsId
+
+
+@dataclass(frozen=True)
+class NeedTenancy:
+    """The journal's word on the VPS: Facts.tenancy."""
+
+    vps: VpsId
+
+
+@dataclass(frozen=True)
+class NeedInstall:
+    """What an installation of `os_type` leans on: Facts.node, .bundle, .taken_macs, .hooks."""
+
+    vps: VpsId
+    os_type: str
+
+
+@dataclass(frozen=True)
+class NeedIsos:
+    """The ISOs in the VPS's home: Facts.isos."""
+
+    vps: VpsId
+
+
+@dataclass(frozen=True)
+class NeedPings:
+    """Echo requests to every address of every configured VPS: Facts.pings."""
+
+    timeout_ms: int
+    count: int
+
+
+@dataclass(frozen=True)
+class NeedOsList:
+    """Names of the bundles: Facts.bundles."""
+
+
+@dataclass(frozen=True)
+class NeedJobs:
+    """Job records, newest first: Facts.jobs. Of one job, of one VPS's present tenancy, or all."""
+
+    job: int | None = None
+    vps: VpsId | None = None
+    limit: int = 100
+
+
+@dataclass(frozen=True)
+class NeedLog:
+    """The log of the VPS's latest installation: Facts.log (None: there is none)."""
+
+    vps: VpsId
+    lines: int
+
+
+Need = NeedDisks | NeedDomu | NeedTenancy | NeedInstall | NeedIsos | NeedPings | NeedOsList | NeedJobs | NeedLog
+
+# -- Records --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DiskFact:
+    """A disk that exists. `blank`: no block of it was ever written, so it holds nobody's data.
+
+    `in_use` says what holds it ("mounted on /x", "attached to /dev/loop3"), or is empty.
+    """
+
+    role: DiskRole
+    path: str
+    size_bytes: int
+    blank: bool
+    in_use: str = ""
+
+
+@dataclass(frozen=True)
+class KeptDisk:
+    """An old tenant's or an old system's disk, set aside under a name that no domU uses."""
+
+    path: str
+    size_bytes: int
+    kept_since: datetime
+
+
+@dataclass(frozen=True)
+class Room:
+    """Space of the file system of image files, in bytes; `promised` is what sparse files may still grow by."""
+
+    free_bytes: int
+    promised_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class DomuFact:
+    """What the toolstack and /etc/xen say of one VPS. `state` is "" when no domU runs."""
+
+    configured: bool
+    state: str = ""
+    domid: int | None = None
+    max_memory: Mib | None = None
+    vcpus: int | None = None
+    cpu_seconds: float | None = None
+    paths: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class TenancyFact:
+    """The journal's word: which tenancy this is (killVPSDisk starts the next), and why it is blocked, if it is."""
+
+    number: int
+    blocked: str = ""
+
+
+@dataclass(frozen=True)
+class AptSource:
+    """One line of the node's own apt sources, in one-line format without options but signed-by."""
+
+    uri: str
+    suite: str
+    components: tuple[str, ...]
+    signed_by: str = ""
+
+    def __str__(self) -> str:
+        options = f"[signed-by={self.signed_by}] " if self.signed_by else ""
+        return f"deb {options}{self.uri} {self.suite} {' '.join(self.components)}"
+
+
+@dataclass(frozen=True)
+class NodeFact:
+    """The dom0 itself."""
+
+    hostname: str
+    node_id: str
+    release: str
+    kernel_release: str
+    kernels: frozenset[str] = frozenset()
+    commands: frozenset[str] = frozenset()
+    apt_sources: tuple[AptSource, ...] = ()
+    keyrings: frozenset[str] = frozenset()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class BundleFact:
+    """A bundle of os_dir: the scripts it has, its tarballs, and why it must not be run, if so."""
+
+    name: str
+    path: str
+    scripts: frozenset[str]
+    tarballs: tuple[str, ...]
+    unsafe: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class IsoFact:
+    """One regular *.iso file with an ISO 9660 signature."""
+
+    name: str
+    size_bytes: int
+    changed: datetime
+
+
+@dataclass(frozen=True)
+class PingFact:
+    """What came back from one address; `rtt_ms` is the mean, None when nothing did."""
+
+    vps: VpsId
+    address: IpAddress
+    sent: int
+    received: int
+    rtt_ms: float | None
+
+
+@dataclass(frozen=True)
+class JobFact:
+    """A job as the journal knows it. `state`: queued, running, done, failed, cancelled or interrupted."""
+
+    id: int
+    vps: VpsId | None
+    tenancy: int
+    operation: str
+    state: str
+    caller: str
+    created: datetime
+    started: datetime | None = None
+    ended: datetime | None = None
+    step: int = 0
+    steps: int = 0
+    step_name: str = ""
+    percent: int = 0
+    reason: str = ""
+    log_path: str = ""
+    log_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class HookFact:
+    """The safe, executable hooks of each phase (pre, post, error) of one operation, in order; and those refused."""
+
+    programs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    unsafe: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the survey found; a field that was not asked for stays at its empty value."""
+
+    now: datetime | None = None
+    disks: tuple[DiskFact, ...] = ()
+    kept: tuple[KeptDisk, ...] = ()
+    leftovers: tuple[str, ...] = ()
+    room: Room = Room(0)
+    domu: DomuFact = DomuFact(False)
+    busy: str = ""
+    tenancy: TenancyFact = TenancyFact(0)
+    node: NodeFact = NodeFact("", "", "", "")
+    bundle: BundleFact | None = None
+    taken_macs: Mapping[MacAddress, str] = field(default_factory=dict)
+    hooks: HookFact = HookFact()
+    isos: tuple[IsoFact, ...] = ()
+    pings: tuple[PingFact, ...] = ()
+    bundles: tuple[str, ...] = ()
+    jobs: tuple[JobFact, ...] = ()
+    log: str | None = None
+
+    def disk(self, role: DiskRole) -> DiskFact | None:
+        """The VPS's root or swap disk, if it has one."""
+        return next((disk for disk in self.disks if disk.role is role), None)
+
+
+@dataclass(frozen=True)
+class TreeFact:
+    """What is inside a guest tree: the text of the small files that finishing may change, and the paths that exist.
+
+    Paths are relative to the tree ("etc/fstab"), links resolved within it.
+    """
+
+    texts: Mapping[str, str]
+    paths: frozenset[str]
+
+    def has(self, path: str) -> bool:
+        return path in self.paths

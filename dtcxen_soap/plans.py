@@ -1,0 +1,324 @@
+"""What will be done, as data: steps, holds, and the plan that an operation's planner returns.
+
+A step says why in one sentence, what it does, what undoes it, and what it destroys for ever, if
+anything. Undo steps join the rollback only after their step succeeded. A Hold is the `with` of
+plans: it acquires, runs its inner steps and always releases, last first. Rewrites of files that
+do not exist yet are decided by `Look`: a second piece of planning, over the tree's facts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dtcxen_soap.facts import TreeFact
+from dtcxen_soap.vps import Mib, Secret, VpsId
+
+Content = str | Secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Base:
+    """`weight` is the step's share of the job's time, for the progress bar only."""
+
+    why: str
+    undo: tuple[Step, ...] = ()
+    destroys: str = ""
+    weight: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confinement:
+    """Where a program of others runs: a private mount namespace in which only `writable` can be written.
+
+    `overlays` lays our directories over the node's, as (ours, over): bundles find our scripts at
+    the original's paths even where those do not exist.
+    """
+
+    writable: tuple[str, ...]
+    overlays: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run(_Base):
+    """Run a command of the node; with `chroot` a command of the guest, inside its tree.
+
+    The environment is clean: PATH, locale, HOME and `env`. `marks` are texts that the output shows
+    in this order, each another share of the step's progress. `stdin` may be a secret. Guest code
+    and installers get a PID namespace of their own (`contained`), so that nothing outlives them.
+    """
+
+    argv: tuple[str, ...]
+    env: tuple[tuple[str, str | Secret], ...] = ()
+    stdin: Content = ""
+    chroot: str = ""
+    cwd: str = "/"
+    contained: bool = False
+    confinement: Confinement | None = None
+    timeout_seconds: int = 300
+    ok_codes: tuple[int, ...] = (0,)
+    marks: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteFile(_Base):
+    """Write a file of the node: whole or not at all, temporary beside it, fsynced, renamed."""
+
+    path: str
+    content: Content
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeDirectory(_Base):
+    """Make a directory of the node and its parents; fine when it is there."""
+
+    path: str
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllocateFile(_Base):
+    """Make an image file that reads as zeros: whole under a temporary name, then named. Fails if `path` exists."""
+
+    path: str
+    size: Mib
+    sparse: bool = False
+    mode: int = 0o600
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveFile(_Base):
+    """Remove a file of the node; fine when it is gone."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenameFile(_Base):
+    """Rename a file of the node, parents of the target made; fails if the target exists."""
+
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeFile(_Base):
+    """Put `source` in the place of `target` in one atomic move; the old target lives on as `keep`."""
+
+    source: str
+    target: str
+    keep: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Symlink(_Base):
+    """Make or replace a symbolic link of the node in one atomic move."""
+
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockVps(_Base):
+    """Record in the journal why this VPS must not start or install until killVPSDisk; "" lifts it."""
+
+    vps: VpsId
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class NextTenancy(_Base):
+    """Raise the VPS's tenancy counter: earlier jobs, logs and kept disks become invisible."""
+
+    vps: VpsId
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckTarball(_Base):
+    """Read a tarball's whole list of members and fail on one that would harm; writes nothing."""
+
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeWrite(_Base):
+    """Write a file inside a guest tree; no link leads out of it. Parents are made. `owner` is (uid, gid)."""
+
+    tree: str
+    path: str
+    content: Content
+    mode: int = 0o644
+    owner: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeRemove(_Base):
+    """Remove a file inside a guest tree; fine when it is gone."""
+
+    tree: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeSymlink(_Base):
+    """Make or replace a link inside a guest tree; its target is text, for the guest to follow."""
+
+    tree: str
+    path: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeDirectory(_Base):
+    """Make a directory inside a guest tree, and its parents."""
+
+    tree: str
+    path: str
+    mode: int = 0o755
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreeCopy(_Base):
+    """Copy a directory of the node into a directory of a guest tree, under its own name."""
+
+    tree: str
+    source: str
+    into: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TreePassword(_Base):
+    """Set a user's password in the tree's etc/shadow, hashed by us (SHA-512 crypt); no guest program runs."""
+
+    tree: str
+    user: str
+    password: Secret
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look(_Base):
+    """Look at the tree that earlier steps made, then plan the rest with `decide`, a pure function."""
+
+    tree: str
+    decide: Callable[[TreeFact], tuple[Step, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mounted(_Base):
+    """Hold: mount a file system for the inner steps; an image file gets a loop device that goes with it."""
+
+    source: str
+    at: str
+    fstype: str
+    options: str = "nodev,nosuid"
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServicesOff(_Base):
+    """Hold: no service starts inside the tree (policy-rc.d says no) for the inner steps."""
+
+    tree: str
+    steps: tuple[Step, ...]
+
+
+Hold = Mounted | ServicesOff
+Action = (
+    Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | Symlink | BlockVps | NextTenancy
+    | CheckTarball | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreePassword | Look
+)
+Step = Action | Hold
+UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything an operation will do, in order, and the answer once it is done (or, for a job, begun)."""
+
+    title: str
+    steps: tuple[Step, ...]
+    answer: Any = None
+    on_error: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+
+def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
+    """Every step in the order of execution, a hold before its inner steps."""
+    for step in steps:
+        yield step
+        if isinstance(step, Mounted | ServicesOff):
+            yield from walk(step.steps)
+
+
+def paste(argv: tuple[str, ...]) -> str:
+    """A command as a shell would take it, ready to paste."""
+    return " ".join(shlex.quote(word) for word in argv)
+
+
+_SHOWN_APART = {"why", "undo", "destroys", "weight", "steps", "argv", "decide", "content"}
+
+
+def _detail(step: Step) -> str:
+    """What a step does, one line, secrets redacted."""
+    if isinstance(step, Run):
+        inside = f"chroot {shlex.quote(step.chroot)} " if step.chroot else ""
+        return inside + paste(step.argv)
+    words = [type(step).__name__]
+    for item in dataclasses.fields(step):
+        value = getattr(step, item.name)
+        if item.name in _SHOWN_APART or value == item.default:
+            continue
+        words.append(f"{item.name}={oct(value) if item.name == 'mode' else value}")
+    return " ".join(words)
+
+
+def render(plan: Plan) -> tuple[str, ...]:
+    """The plan as lines for an admin: numbered reasons, what runs, what is destroyed and what would undo it."""
+    lines: list[str] = [plan.title, *(f"note: {note}" for note in plan.notes)]
+    count = 0
+
+    def add(steps: tuple[Step, ...], indent: str) -> None:
+        nonlocal count
+        for step in steps:
+            count += 1
+            lines.append(f"{indent}{count}. {step.why}")
+            lines.append(f"{indent}   {_detail(step)}")
+            if step.destroys:
+                lines.append(f"{indent}   DESTROYS {step.destroys}")
+            lines.extend(f"{indent}   undo: {_detail(undo)}" for undo in step.undo)
+            if isinstance(step, Mounted | ServicesOff):
+                add(step.steps, indent + "   ")
+                lines.append(f"{indent}   release: {step.why}")
+
+    add(plan.steps, "")
+    return tuple(lines)
+
+
+def undo_to_record(step: Step) -> dict[str, Any]:
+    """An undo step as JSON-able data for the journal. Only kinds without secrets may be undo steps."""
+    if not isinstance(step, UNDO_KINDS):
+        raise TypeError(f"{type(step).__name__} cannot be an undo step")
+    record: dict[str, Any] = {"kind": type(step).__name__}
+    for item in dataclasses.fields(step):
+        value = getattr(step, item.name)
+        if value == item.default or item.name in ("undo", "confinement"):
+            continue
+        if isinstance(value, Secret):
+            raise TypeError("an undo step must not hold a secret")
+        record[item.name] = value
+    return record
+
+
+def undo_from_record(record: dict[str, Any]) -> Step:
+    """The undo step of a journal record."""
+    kinds = {kind.__name__: kind for kind in UNDO_KINDS}
+    fields = {name: _tuples(value) for name, value in record.items() if name != "kind"}
+    return kinds[record["kind"]](**fields)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

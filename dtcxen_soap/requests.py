@@ -1,0 +1,287 @@
+"""One frozen dataclass per operation, and the strict parse that makes it of what a client sent.
+
+A field's metadata holds its name on the wire, the panel's old name for it, and its type. Every
+fault of a call is found and told at once; nothing is dropped, defaulted or moved by position.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from dtcxen_soap import valuetypes as types
+from dtcxen_soap.errors import ParameterFault, Refused
+from dtcxen_soap.settings import Settings
+from dtcxen_soap.valuetypes import ValueType
+from dtcxen_soap.vps import Address, ImageType, IpAddress, Mib, Secret, VpsId
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A value that is not one (a structure, a reference, a boolean for a number); says what it is."""
+
+    problem: str
+
+
+Given = str | None | tuple[str, ...] | Malformed
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A field as a client sees it. `wire` or `old` is "" where the parameter does not exist in that form."""
+
+    field: str
+    wire: str
+    old: str
+    type: ValueType
+    optional: bool
+    secret: bool
+    rpc_only: bool
+    help: str
+
+    def name(self, old: bool) -> str:
+        return self.old if old else self.wire
+
+
+def _parameter(type: ValueType, wire: str, old: str, help: str, *, optional: bool = False, secret: bool = False, rpc_only: bool = False) -> Any:
+    meta = {"type": type, "wire": wire, "old": old, "help": help, "optional": optional, "secret": secret, "rpc_only": rpc_only}
+    return field(metadata=meta, default=None) if optional else field(metadata=meta)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """Base of all requests."""
+
+    def check(self, settings: Settings) -> list[tuple[str, str, str]]:
+        """Faults that show only when fields are seen together, as (field, problem, expected)."""
+        return []
+
+
+def parameters(request: type[Request], old: bool = False, rpc: bool = True) -> tuple[Parameter, ...]:
+    """The parameters of a request type, in schema order, under new or old names."""
+    found = (Parameter(item.name, item.metadata["wire"], item.metadata["old"], item.metadata["type"], item.metadata["optional"],
+                       item.metadata["secret"], item.metadata["rpc_only"], item.metadata["help"]) for item in dataclasses.fields(request))
+    return tuple(parameter for parameter in found if parameter.name(old) and (rpc or not parameter.rpc_only))
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetupDisk(Request):
+    """Make the root and swap disk of a VPS."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+    disk_size: Mib = _parameter(types.DISK_SIZE, "diskSizeMib", "hddsize", "Size of the root disk in MiB.")
+    swap_size: Mib = _parameter(types.SWAP_SIZE, "swapSizeMib", "swapsize", "Size of the swap disk in MiB; 0: none.")
+    image_type: ImageType | None = _parameter(types.IMAGE_TYPE, "imageType", "imagetype", "lvm or vbd; the node's default when absent.", optional=True)
+    plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
+
+    def check(self, settings: Settings) -> list[tuple[str, str, str]]:
+        if self.swap_size > self.disk_size:
+            return [("swap_size", "the swap disk is larger than the root disk", f"at most {self.disk_size} MiB")]
+        return []
+
+
+@dataclass(frozen=True, kw_only=True)
+class KillDisk(Request):
+    """Remove whatever disks a VPS has."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+    image_type: ImageType | None = _parameter(types.IMAGE_TYPE, "", "imagetype", "Accepted and not needed: all disks of the VPS go.", optional=True)
+    plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reinstall(Request):
+    """Install an operating system on the disks of a VPS."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+    os_type: str = _parameter(types.OS_TYPE, "osType", "ostype", "debian, or the name of a bundle.")
+    expected_disk: Mib | None = _parameter(types.DISK_SIZE, "", "hddsize", "Sign-up form: must equal the root disk's size in MiB.", optional=True, rpc_only=True)
+    ram: Mib = _parameter(types.RAM_SIZE, "ramSizeMib", "ramsize", "RAM in MiB.")
+    password: Secret = _parameter(types.PASSWORD, "password", "password", "Password of root inside the VPS.", secret=True)
+    single_nic: tuple[Address, ...] | None = _parameter(types.SINGLE_NIC, "", "ipaddr", "Sign-up form: the one address.", optional=True, rpc_only=True)
+    nics: tuple[Address, ...] | None = _parameter(types.NICS, "nics", "nics", "Addresses of the VPS.", optional=True)
+    given_gateways: tuple[IpAddress, ...] | None = _parameter(types.GATEWAY, "gateway", "gateway", "Gateway; the node's GATEWAY when absent.", optional=True)
+    given_dns: tuple[IpAddress, ...] | None = _parameter(types.DNS, "dns", "dns", "Name servers; the node's DNS when absent.", optional=True)
+    hostname: str | None = _parameter(types.HOSTNAME, "hostname", "", "Full host name; xenNN in the node's domain when absent.", optional=True)
+    plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """The VPS's addresses, from either form."""
+        return self.nics or self.single_nic or ()
+
+    def gateways(self, settings: Settings) -> tuple[IpAddress, ...]:
+        """The caller's gateways, else the node's of the IP versions that the VPS has."""
+        versions = {address.version for address in self.addresses}
+        return self.given_gateways or tuple(gateway for gateway in settings.GATEWAY if gateway.version in versions)
+
+    def dns(self, settings: Settings) -> tuple[IpAddress, ...]:
+        """The caller's name servers, else the node's."""
+        return self.given_dns or settings.DNS
+
+    def check(self, settings: Settings) -> list[tuple[str, str, str]]:
+        faults = []
+        if not self.addresses:
+            faults.append(("nics", "missing parameter", types.NICS.expected(settings)))
+        if self.single_nic and (self.nics or self.given_gateways or self.given_dns):
+            faults.append(("single_nic", "the sign-up form mixed with nics, gateway or dns", "one form or the other"))
+        if not self.dns(settings):
+            faults.append(("given_dns", "not given, and the node's DNS is not set", types.DNS.expected(settings)))
+        faults += self._gateway_faults(settings)
+        return faults
+
+    def _gateway_faults(self, settings: Settings) -> list[tuple[str, str, str]]:
+        gateways = self.gateways(settings)
+        if not gateways:
+            return [("given_gateways", "not given, and the node's GATEWAY is not set", types.GATEWAY.expected(settings))]
+        networks = [address.interface.network for address in self.addresses]
+        if not networks:
+            return []
+        faults = []
+        for gateway in gateways:
+            if not any(network.version == gateway.version for network in networks):
+                faults.append(("given_gateways", f"{gateway}: the VPS has no address of its IP version", "a gateway of the addresses' version"))
+            elif any(gateway == address.ip for address in self.addresses):
+                faults.append(("given_gateways", f"{gateway} is the VPS's own address", "another machine's address"))
+            elif not settings.onlink_gateway and not gateway.is_link_local and not any(gateway in network for network in networks):
+                inside = " or ".join(str(network) for network in networks if network.version == gateway.version)
+                faults.append(("given_gateways", f"{gateway} lies outside the VPS's networks", f"an address in {inside} (or onlink_gateway=yes on the node)"))
+        return faults
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListIsos(Request):
+    """The ISOs in a VPS's home."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class PingAll(Request):
+    """Ping every address of every configured VPS."""
+
+    timeout_ms: int | None = _parameter(types.TIMEOUT_MS, "timeoutMs", "timeoutMs", "Time for all answers in milliseconds; 1000 when absent.", optional=True)
+    count: int | None = _parameter(types.ECHO_COUNT, "count", "count", "Echo requests per address; 1 when absent.", optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetState(Request):
+    """The state of a VPS."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetInstallLog(Request):
+    """The log of the latest installation of a VPS."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+    lines: int | None = _parameter(types.LINE_COUNT, "numLines", "numlines", "How many last lines; 0 or absent: all.", optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class NoParameters(Request):
+    """A request that says all with its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GetJob(Request):
+    """One job."""
+
+    job: int = _parameter(types.JOB_ID, "job", "job", "The job's number.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListJobs(Request):
+    """The jobs of a VPS, or of the node."""
+
+    vps: VpsId | None = _parameter(types.VPS, "vps", "vpsname", "Only this VPS's jobs.", optional=True)
+    limit: int | None = _parameter(types.ROW_LIMIT, "limit", "limit", "At most so many; 100 when absent.", optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CancelJob(Request):
+    """End a job."""
+
+    job: int = _parameter(types.JOB_ID, "job", "job", "The job's number.")
+
+
+R = TypeVar("R", bound=Request)
+
+
+def parse(request: type[R], operation: str, given: Sequence[tuple[str, Given]], settings: Settings, *, old: bool, rpc: bool) -> R:
+    """Make a request of what a client sent, in the order it was sent; raise Refused with every fault.
+
+    `old` chooses the parameter names. RPC callers may send parameters in any order, literal ones
+    must keep the schema's.
+    """
+    known = {parameter.name(old): parameter for parameter in parameters(request, old, rpc)}
+    faults = _name_faults(operation, [name for name, _ in given], known, ordered=not rpc)
+    values: dict[str, Any] = {}
+    seen = dict(reversed(list(given)))
+    for name, parameter in known.items():
+        fault, value = _value(operation, name, parameter, name in seen, seen.get(name), settings)
+        if fault:
+            faults.append(fault)
+        values[parameter.field] = value
+    if faults:
+        raise Refused(*faults)
+    made = request(**values)
+    wire = {parameter.field: name for name, parameter in known.items()}
+    for item, problem, expected in made.check(settings):
+        kind = "MissingParameter" if problem.startswith("missing") else "InvalidParameter"
+        faults.append(ParameterFault(operation, wire.get(item, item), kind, problem, expected))
+    if faults:
+        raise Refused(*faults)
+    return made
+
+
+def _name_faults(operation: str, names: list[str], known: dict[str, Parameter], ordered: bool) -> list[ParameterFault]:
+    """Unknown, repeated and misplaced parameters."""
+    faults = []
+    order = list(known)
+    highest = -1
+    for position, name in enumerate(names):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1, 0.6)
+            expected = f"{near[0]} perhaps" if near else ", ".join(known) or "no parameters"
+            faults.append(ParameterFault(operation, name[:64], "UnknownParameter", "unknown parameter", expected))
+        elif name in names[:position]:
+            faults.append(ParameterFault(operation, name, "RepeatedParameter", "given more than once", "one value"))
+        elif ordered and order.index(name) < highest:
+            faults.append(ParameterFault(operation, name, "ParameterOrder", "out of order", "the order " + ", ".join(order)))
+        else:
+            highest = max(highest, order.index(name))
+    return faults
+
+
+def _value(operation: str, name: str, parameter: Parameter, present: bool, given: Given, settings: Settings) -> tuple[ParameterFault | None, Any]:
+    """The value of one parameter, or its fault. An empty or nil optional parameter is one not given."""
+    def fault(kind: str, problem: str) -> tuple[ParameterFault, None]:
+        return ParameterFault(operation, name, kind, problem, parameter.type.expected(settings)), None
+
+    if not present:
+        return (None, None) if parameter.optional else fault("MissingParameter", "missing parameter")
+    if isinstance(given, Malformed):
+        return fault("ParameterType", given.problem)
+    if given is None:
+        return (None, None) if parameter.optional else fault("NilParameter", "null")
+    if isinstance(given, tuple):
+        if not parameter.type.many:
+            return fault("ParameterType", "a list where one value is expected")
+        given = "\n".join(given)
+    if parameter.optional and not given.strip():
+        return None, None
+    try:
+        return None, parameter.type.parse(given, settings)
+    except ValueError as error:
+        shown = "" if parameter.secret else f"{_shorten(given)}: "
+        return fault("InvalidParameter", f"{shown}{error}")
+
+
+def _shorten(text: str) -> str:
+    quoted = repr(text if len(text) <= 40 else text[:37] + "...")
+    return quoted

@@ -1,0 +1,322 @@
+"""dtc-xen.conf as frozen Settings: one table of name, old names, parser, default and help.
+
+The file is the original's: KEY=value with quotes and comments as a shell reads them. Nothing in
+it is executed or expanded. Names match without regard to case. Source of the old names: the
+dtc-xen 0.5 configuration file and its two readers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import ipaddress
+import re
+import shlex
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dtcxen_soap.errors import Misconfigured
+from dtcxen_soap.vps import HIGHEST_VPS_NUMBER, ImageType, IpAddress, IpNetwork, Mib, Secret
+
+Parser = Callable[[str], Any]
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or "\0" in text or "/../" in text + "/":
+        raise ValueError("expected an absolute path")
+    return text.rstrip("/") or "/"
+
+
+def _optional(parser: Parser) -> Parser:
+    def parse(text: str) -> Any:
+        return parser(text) if text else None
+    parse.__doc__ = parser.__doc__
+    return parse
+
+
+def _text(pattern: str, expected: str) -> Parser:
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise ValueError(f"expected {expected}")
+        return text
+    return parse
+
+
+def _number(lowest: int, highest: int) -> Parser:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,12}", text) or not lowest <= int(text) <= highest:
+            raise ValueError(f"expected a whole number from {lowest} to {highest}")
+        return int(text)
+    return parse
+
+
+def _mib(lowest: int, highest: int) -> Parser:
+    number = _number(lowest, highest)
+    return lambda text: Mib(number(text))
+
+
+def _yes_no(text: str) -> bool:
+    words = {"yes": True, "true": True, "1": True, "on": True, "no": False, "false": False, "0": False, "off": False}
+    if text.lower() not in words:
+        raise ValueError("expected yes or no")
+    return words[text.lower()]
+
+
+def _choice(*words: str) -> Parser:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"expected one of {', '.join(words)}")
+        return text
+    return parse
+
+
+def _image_type(text: str) -> ImageType:
+    return ImageType(_choice("lvm", "vbd")(text))
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(re.split(r"[\s,]+", text.strip())) if text.strip() else ()
+
+
+def _packages(text: str) -> tuple[str, ...]:
+    names = _words(text)
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.+_:-]*", name):
+            raise ValueError(f"{name!r} is not a package name, expected names separated by blanks or commas")
+    return names
+
+
+def _addresses(text: str) -> tuple[IpAddress, ...]:
+    try:
+        return tuple(ipaddress.ip_address(word) for word in _words(text))
+    except ValueError as error:
+        raise ValueError(f"{error}, expected IP addresses separated by blanks or commas") from None
+
+
+def _networks(text: str) -> tuple[IpNetwork, ...]:
+    try:
+        return tuple(ipaddress.ip_network(word) for word in _words(text))
+    except ValueError as error:
+        raise ValueError(f"{error}, expected networks as 192.0.2.0/24 separated by blanks or commas") from None
+
+
+def _ipv4(text: str) -> ipaddress.IPv4Address:
+    try:
+        return ipaddress.IPv4Address(text)
+    except ValueError:
+        raise ValueError("expected an IPv4 address") from None
+
+
+_NAME = _text(r"[A-Za-z_][A-Za-z0-9_.-]{0,31}", "a user name")
+_HOST = _text(r"[A-Za-z0-9.:_-]{0,255}", "an address or host name")
+_DEVICE = _text(r"[A-Za-z0-9._-]{0,64}", "letters, digits and ._-")
+_URL = _text(r"((https?|ftp|file|copy)://[\x21-\x7e]{1,500})?", "a URL")
+
+
+def _setting(parser: Parser, default: str, help: str, *old: str, group: str = "") -> Any:
+    return field(metadata={"parser": parser, "default": default, "help": help, "old": old, "group": group})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every choice that a node's admin can make. Sizes are MiB, times are in the unit of the name."""
+
+    listen_address: str = _setting(_HOST, "0.0.0.0", "Address that the SOAP service listens on.", "soap_server_host", group="The service")
+    listen_port: int = _setting(_number(0, 65535), "8089", "Port of the SOAP service; the panel knows 8089 only. 0: any free port.", "soap_server_port")
+    admin_user: str = _setting(_NAME, "dtc-xen", "The SOAP user that the panel signs in as; may do everything.", "soap_server_dtcxen_user")
+    monitor_user: str = _setting(_optional(_NAME), "", "A SOAP user that may read everything and change nothing.")
+    htpasswd_file: str = _setting(_path, "/etc/dtc-xen/htpasswd", "SOAP users and their password hashes.")
+    tls_certificate: str = _setting(_path, "/etc/dtc-xen/dtc-xen.cert.cert", "Certificate (chain) of the service, PEM.")
+    tls_key: str = _setting(_path, "/etc/dtc-xen/privkey.pem", "Private key of the service, PEM.")
+    cert_passphrase: Secret = _setting(Secret, "", "Passphrase of the private key, if it has one.", "soap_server_pass_phrase")
+    tls_min_version: str = _setting(_choice("1.0", "1.1", "1.2", "1.3"), "1.2", "Oldest TLS version that is spoken.")
+    max_body_kib: int = _setting(_number(16, 65536), "1024", "Longest request body in KiB; longer ones get 413 before they are read.")
+    auth_failure_delay_ms: int = _setting(_number(0, 60000), "1000", "How long the answer to wrong credentials is delayed, doubled with each failure in a row of that peer or user, up to 32 times.")
+    worker_threads: int = _setting(_number(1, 64), "4", "How many jobs run side by side; more wait.")
+    log_level: str = _setting(_choice("debug", "info", "warning", "error"), "info", "Least important messages that are logged.")
+    soap_server_allowed_ip: tuple[IpNetwork, ...] = _setting(_networks, "", "Addresses that the original's firewall script let in; read, reported, not enforced here.")
+
+    state_dir: str = _setting(_path, "/var/lib/dtc-xen", "Where the journal, the jobs' logs and the daemon's own files live.", group="Directories")
+    provisioning_mount_point: str = _setting(_path, "/var/lib/dtc-xen/mnt", "Mount points of trees, and the image files of file-backed disks.", "soap_server_mount_point", "VPS_MOUNTPOINT")
+    ttyssh_home: str = _setting(_path, "/var/lib/dtc-xen/ttyssh_home", "Homes of the console users; each holds the ISOs of its VPS.")
+    xen_config_dir: str = _setting(_path, "/etc/xen", "Where domU configurations (xenNN) and auto/ live.")
+    config_dir: str = _setting(_path, "/etc/dtc-xen", "Where motd, bashrc, authorized_keys2 and hooks/ live.")
+    os_dir: str = _setting(_path, "/usr/share/dtc-xen-os", "Bundles: one directory per installable OS.")
+    app_dir: str = _setting(_path, "/usr/share/dtc-xen-app", "Appliances: one directory each.")
+
+    toolstack: str = _setting(_choice("auto", "xl", "none"), "auto", "How domUs are run: xl, none, or auto (xl where the machine is a Xen dom0).", group="Xen")
+    max_vps_id: int = _setting(_number(1, HIGHEST_VPS_NUMBER), "999", "Highest VPS number that is accepted.")
+    vps_mac_prefix: str = _setting(_text(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){4}", "five bytes of a MAC address, as 00:16:3e:10:10"), "00:16:3e:10:10", "First five bytes of the MAC address of VPS 01 to 99; the number is the last.")
+    xen_bridge: str = _setting(_text(r"[A-Za-z0-9._-]{0,15}", "a bridge's name"), "", "Bridge that vifs join; empty: Xen's own default.")
+    vps_ram_min_mib: Mib = _setting(_mib(1, 1 << 24), "32", "Smallest RAM of a VPS.")
+    vps_ram_max_mib: Mib = _setting(_mib(1, 1 << 24), "1048576", "Largest RAM of a VPS.")
+    KERNEL_RELEASE: str = _setting(_DEVICE, "", "Release of the kernel for direct boot; empty: that of the running kernel.")
+    KERNELPATH: str = _setting(_optional(_path), "", "Kernel for direct boot; empty: /boot/vmlinuz-KERNEL_RELEASE.")
+    INITRDPATH: str = _setting(_optional(_path), "", "Initial RAM disk for direct boot; empty: /boot/initrd.img-KERNEL_RELEASE where it is there.")
+    KMOD_PATH: str = _setting(_optional(_path), "", "Modules of that kernel, copied into each VPS; empty: /lib/modules/KERNEL_RELEASE.")
+    bsd_kernel_path: str = _setting(_optional(_path), "", "NetBSD kernel for normal boot.")
+    bsd_install_kernel_path: str = _setting(_optional(_path), "", "NetBSD kernel for installation.")
+    XENU_EXTRA_PARM: str = _setting(_text(r"[\x20-\x7e]{0,500}", "printable ASCII"), "", "More words for the kernel command line of every VPS.")
+    XEN_DOMU_HDD_DEV_TYPE: str = _setting(_choice("xvd", "sda"), "xvd", "Device names inside the guest; sda is read for old nodes and treated as xvd.")
+
+    default_image_type: ImageType = _setting(_image_type, "lvm", "Kind of disk when the caller names none: lvm or vbd.", group="Disks")
+    provisioning_volgroup: str = _setting(_DEVICE, "", "Volume group of VPS disks.", "soap_server_lvmname")
+    vps_disk_min_mib: Mib = _setting(_mib(1, 1 << 30), "64", "Smallest root disk.")
+    vps_disk_max_mib: Mib = _setting(_mib(1, 1 << 30), "16777216", "Largest root disk.")
+    vps_swap_max_mib: Mib = _setting(_mib(0, 1 << 30), "262144", "Largest swap disk.")
+    overcommit: bool = _setting(_yes_no, "no", "yes: file-backed disks are sparse, and their sum may exceed the file system.")
+    root_filesystem: str = _setting(_choice("ext3", "ext4", "xfs", "btrfs"), "ext4", "File system of new root disks.")
+    keep_old_disk_hours: int = _setting(_number(0, 24 * 365), "24", "How long a disk that setupLVMDisks set aside is kept.")
+    reinstall_in_place: str = _setting(_choice("allow", "refuse"), "allow", "Without room for a second disk: allow destroys the old system first, refuse refuses.")
+
+    debian_release: str = _setting(_DEVICE, "", "Debian release to install; empty: that of the node.", "DEBIAN_RELEASE", group="Debian installs")
+    debian_repo: str = _setting(_URL, "", "Mirror to install from; empty: the node's own apt sources.", "DEBIAN_REPOS")
+    debian_components: tuple[str, ...] = _setting(_packages, "main", "Components of debian_repo.")
+    debian_keyring: str = _setting(_optional(_path), "", "Keyring that must have signed the release; empty: Debian's own archive keyring.")
+    debian_added_debs: tuple[str, ...] = _setting(_packages, "openssh-server", "Packages installed beside the base system.")
+    centos_added_rpms: tuple[str, ...] = _setting(_packages, "", "Packages installed beside the base system of RPM systems.")
+    install_timeout_minutes: int = _setting(_number(1, 1440), "120", "Longest time that one step of an installation may take.")
+    custom_postinstall_script: str = _setting(_optional(_path), "", "Program run at the end of every installation, as in the original.")
+
+    GATEWAY: tuple[IpAddress, ...] = _setting(_addresses, "", "Gateway of VPSes when the caller names none; at most one per IP version.", group="Guest network")
+    NETMASK: ipaddress.IPv4Address | None = _setting(_optional(_ipv4), "", "Netmask of addresses that come without one.")
+    BROADCAST: ipaddress.IPv4Address | None = _setting(_optional(_ipv4), "", "Broadcast address of addresses that come without a netmask.")
+    DNS: tuple[IpAddress, ...] = _setting(_addresses, "", "Name servers of VPSes when the caller names none.")
+    node_networks: tuple[IpNetwork, ...] = _setting(_networks, "", "Networks that every VPS address must lie in; empty: any.")
+    onlink_gateway: bool = _setting(_yes_no, "no", "yes: a gateway may lie outside the VPS's networks and is reached on the link.")
+    vps_domain: str = _setting(_text(r"[A-Za-z0-9.-]{0,200}", "a domain name"), "", "Domain of host names xenNN; empty: the node's host name.", "VPS_DOMAIN")
+
+    hook_timeout_seconds: int = _setting(_number(1, 86400), "300", "Longest time that one hook may take.", group="Hooks, ISOs, accounts")
+    iso_quota_mib: Mib = _setting(_mib(0, 1 << 30), "0", "Space for the ISOs of one VPS as listISOs reports it; 0: no limit.")
+    manage_accounts: bool = _setting(_yes_no, "yes", "no: no system users are made for VPS owners.")
+    VZ_NO_MOUNT: str = _setting(_text(r".{0,200}", "text"), "", "OpenVZ is not supported; read and ignored.")
+
+    @property
+    def journal_path(self) -> str:
+        return f"{self.state_dir}/journal.sqlite"
+
+    @property
+    def job_log_dir(self) -> str:
+        return f"{self.state_dir}/jobs"
+
+    @property
+    def hooks_dir(self) -> str:
+        return f"{self.config_dir}/hooks"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the table: how a setting is written, read and explained."""
+
+    name: str
+    old: tuple[str, ...]
+    parser: Parser
+    default: str
+    help: str
+    group: str
+
+
+def _rows() -> Iterator[Row]:
+    group = ""
+    for item in dataclasses.fields(Settings):
+        meta = item.metadata
+        group = meta["group"] or group
+        yield Row(item.name, meta["old"], meta["parser"], meta["default"], meta["help"], group)
+
+
+TABLE: tuple[Row, ...] = tuple(_rows())
+_BY_NAME = {name.lower(): row for row in TABLE for name in (row.name, *row.old)}
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Settings, where each value came from ("default" or "file:line"), and what deserves a warning."""
+
+    settings: Settings
+    sources: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+def _assignments(text: str, where: str) -> Iterator[tuple[str, str, str]]:
+    """Yield (place, key, value) of each line; the last part of a shell comment or quote is the shell's."""
+    for number, line in enumerate(text.splitlines(), 1):
+        place = f"{where}:{number}"
+        stripped = line.strip()
+        if not stripped or stripped.startswith("#"):
+            continue
+        key, equals, value = stripped.removeprefix("export ").partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\s*", key):
+            raise Misconfigured(f"{place}: not KEY=value")
+        try:
+            words = shlex.split(value, comments=True)
+        except ValueError as error:
+            raise Misconfigured(f"{place}: {key.strip()}: {error}") from None
+        yield place, key.strip(), " ".join(words)
+
+
+def load(text: str, where: str = "dtc-xen.conf") -> Loaded:
+    """Parse a configuration file; raise Misconfigured with every problem, each with file:line."""
+    given: dict[str, tuple[str, str]] = {}
+    problems: list[str] = []
+    warnings: list[str] = []
+    for place, key, value in _assignments(text, where):
+        row = _BY_NAME.get(key.lower())
+        if row is None:
+            near = difflib.get_close_matches(key.lower(), _BY_NAME, 1, 0.6)
+            hint = f"; did you mean {_BY_NAME[near[0]].name}?" if near else ""
+            warnings.append(f"{place}: unknown setting {key}{hint}")
+            continue
+        if row.name in given:
+            warnings.append(f"{place}: {row.name} is set again; the last one counts")
+        given[row.name] = (place, value)
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for row in TABLE:
+        place, value = given.get(row.name, ("default", row.default))
+        sources[row.name] = place
+        try:
+            values[row.name] = row.parser(value)
+        except ValueError as error:
+            shown = "" if row.parser is Secret else f" {value!r}"
+            problems.append(f"{place}: {row.name}:{shown} is not valid, {error}")
+    if problems:
+        raise Misconfigured(*problems)
+    settings = Settings(**values)
+    problems = list(_contradictions(settings, sources))
+    if problems:
+        raise Misconfigured(*problems)
+    return Loaded(settings, sources, tuple(warnings))
+
+
+def _contradictions(settings: Settings, sources: dict[str, str]) -> Iterator[str]:
+    """What single values cannot show."""
+    for low, high in (("vps_ram_min_mib", "vps_ram_max_mib"), ("vps_disk_min_mib", "vps_disk_max_mib")):
+        if getattr(settings, low) > getattr(settings, high):
+            yield f"{sources[low]}: {low}: larger than {high}"
+    versions = [gateway.version for gateway in settings.GATEWAY]
+    if len(versions) != len(set(versions)):
+        yield f"{sources['GATEWAY']}: GATEWAY: more than one gateway of one IP version"
+    if settings.monitor_user and settings.monitor_user == settings.admin_user:
+        yield f"{sources['monitor_user']}: monitor_user: the same as admin_user"
+
+
+def defaults() -> Settings:
+    """Settings of an empty file."""
+    return load("").settings
+
+
+def render(changed: dict[str, str] | None = None) -> str:
+    """The commented file: every setting with its help; those in `changed` set, the others shown as comments."""
+    changed = changed or {}
+    lines = ["# dtc-xen.conf: settings of the DTC-Xen node daemon.", "# KEY=value; a shell's quotes and comments; nothing is executed."]
+    group = ""
+    for row in TABLE:
+        if row.group != group:
+            group = row.group
+            lines += ["", f"## {group}"]
+        old = f" (old name: {', '.join(row.old)})" if row.old else ""
+        lines += ["", f"# {row.help}{old}"]
+        value = changed.get(row.name)
+        lines.append(f"#{row.name}={shlex.quote(row.default) if row.default else ''}" if value is None else f"{row.name}={shlex.quote(value)}")
+    return "\n".join(lines) + "\n"

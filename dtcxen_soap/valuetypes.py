@@ -1,0 +1,212 @@
+"""The types of parameters as callers must write them: facets for the schema, and how each is read.
+
+One table row per type. The facets (pattern, length, range, choices) are both what the WSDL
+publishes and what is enforced here, so the two cannot differ. `read` turns the checked text into
+a value of our own and raises ValueError with what is wrong; `expected` says it in words.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dtcxen_soap.settings import Settings
+from dtcxen_soap.vps import Address, ImageType, IpAddress, Mib, Secret, VpsId
+
+
+@dataclass(frozen=True)
+class Facets:
+    """Restrictions of a schema simple type; patterns are anchored, as XML Schema's are."""
+
+    base: str = "string"
+    pattern: str = ""
+    min_length: int = 1
+    max_length: int = 255
+    minimum: int = 0
+    maximum: int = 0
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ValueType:
+    """A parameter type. `many`: a SOAP array of strings is taken too, its items joined by newlines."""
+
+    name: str
+    facets: Callable[[Settings], Facets]
+    expected: Callable[[Settings], str]
+    read: Callable[[str, Settings], Any]
+    many: bool = False
+
+    def parse(self, text: str, settings: Settings) -> Any:
+        """The value of `text`; ValueError says what is wrong, without quoting it."""
+        facets = self.facets(settings)
+        if facets.base == "string":
+            if not facets.min_length <= len(text) <= facets.max_length:
+                raise ValueError("empty" if not text else f"{len(text)} characters are too many" if len(text) > facets.max_length else "too short")
+        else:
+            text = text.strip()
+        if facets.base == "integer":
+            if not re.fullmatch(r"[+-]?[0-9]{1,18}", text, re.ASCII):
+                raise ValueError("empty" if not text else "not a whole number")
+            if not facets.minimum <= int(text) <= facets.maximum:
+                raise ValueError("too small" if int(text) < facets.minimum else "too large")
+        if facets.choices and text not in facets.choices:
+            raise ValueError("empty" if not text else "not one of the words allowed")
+        if facets.pattern and not re.fullmatch(facets.pattern, text):
+            raise ValueError("not of the form allowed")
+        return self.read(text, settings)
+
+
+def _integer(name: str, low: Callable[[Settings], int], high: Callable[[Settings], int], unit: str, read: Callable[[str, Settings], Any]) -> ValueType:
+    return ValueType(
+        name, lambda s: Facets("integer", minimum=low(s), maximum=high(s)),
+        lambda s: f"a whole number of {unit} from {low(s)} to {high(s)}", read)
+
+
+def _string(name: str, expected: str, pattern: str, read: Callable[[str, Settings], Any], longest: int = 255, many: bool = False) -> ValueType:
+    return ValueType(name, lambda s: Facets(pattern=pattern, max_length=longest), lambda s: expected, read, many)
+
+
+def _vps(text: str, settings: Settings) -> VpsId:
+    vps = VpsId.parse(text)
+    if vps.number > settings.max_vps_id:
+        raise ValueError("too large a number")
+    return vps
+
+
+def _mib(text: str, settings: Settings) -> Mib:
+    return Mib(int(text))
+
+
+def _int(text: str, settings: Settings) -> int:
+    return int(text)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in re.split(r"[\s,]+", text) if word]
+
+
+def _ip(word: str) -> IpAddress:
+    try:
+        return ipaddress.ip_address(word)
+    except ValueError:
+        raise ValueError(f"{word!r} is not an IP address") from None
+
+
+def _guest_ip(ip: IpAddress) -> None:
+    if ip.is_unspecified or ip.is_multicast or ip.is_loopback or (ip.version == 4 and int(ip) >> 28 == 15):
+        raise ValueError(f"{ip} cannot be the address of a guest")
+    if isinstance(ip, ipaddress.IPv6Address) and ip.scope_id:
+        raise ValueError(f"{ip} has a scope")
+
+
+def _dns(text: str, settings: Settings) -> tuple[IpAddress, ...]:
+    servers = tuple(dict.fromkeys(_ip(word) for word in _words(text)))
+    if any(server.is_unspecified or server.is_multicast for server in servers):
+        raise ValueError("holds an address that no name server can have")
+    if not servers or len(servers) > 8:
+        raise ValueError("no address" if not servers else "more than 8 addresses")
+    return servers
+
+
+def _gateway(text: str, settings: Settings) -> tuple[IpAddress, ...]:
+    gateways = tuple(_ip(word) for word in _words(text))
+    for gateway in gateways:
+        _guest_ip(gateway)
+    if not gateways:
+        raise ValueError("no address")
+    if len({gateway.version for gateway in gateways}) < len(gateways):
+        raise ValueError("more than one gateway of one IP version")
+    return gateways
+
+
+def address(word: str, settings: Settings) -> Address:
+    """Read one NIC: ip, ip/prefix, or ip,netmask[,broadcast]; ValueError says what is wrong."""
+    parts = [part.strip() for part in word.split(",")]
+    plain, slash, prefix = parts[0].partition("/")
+    ip = _ip(plain)
+    _guest_ip(ip)
+    if (slash and len(parts) > 1) or len(parts) > 3 or (ip.version == 6 and len(parts) > 1):
+        raise ValueError(f"{word!r} has too many parts")
+    given = len(parts) > 1 and parts[1] != ""
+    mask = prefix if slash else parts[1] if given else _default_mask(ip, settings)
+    if ip.version == 4 and not slash and not re.fullmatch(r"\d+\.\d+\.\d+\.\d+", mask):
+        raise ValueError(f"{mask!r} is not a netmask")
+    try:
+        interface = ipaddress.ip_interface(f"{ip}/{mask}")
+        if ip.version == 4 and not slash and str(interface.netmask) != str(ipaddress.IPv4Address(mask)):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{mask!r} is not a netmask or prefix of {ip}") from None
+    _in_its_network(interface)
+    broadcast = parts[2] if len(parts) > 2 and parts[2] else str(settings.BROADCAST or "") if not slash and not given and ip.version == 4 else ""
+    return Address(interface, _broadcast(broadcast, interface) if broadcast else None)
+
+
+def _default_mask(ip: IpAddress, settings: Settings) -> str:
+    if ip.version == 6:
+        return "64"
+    if settings.NETMASK is None:
+        raise ValueError(f"{ip} has no netmask, and the node's NETMASK is not set")
+    return str(settings.NETMASK)
+
+
+def _in_its_network(interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> None:
+    network = interface.network
+    if network.prefixlen == 0:
+        raise ValueError(f"{interface} spans every address")
+    if interface.version == 4 and network.prefixlen < 31 and interface.ip in (network.network_address, network.broadcast_address):
+        raise ValueError(f"{interface.ip} is the network's own or broadcast address in {network}")
+
+
+def _broadcast(text: str, interface: ipaddress.IPv4Interface | ipaddress.IPv6Interface) -> ipaddress.IPv4Address:
+    broadcast = _ip(text)
+    if not isinstance(broadcast, ipaddress.IPv4Address) or broadcast not in interface.network:
+        raise ValueError(f"{text!r} is not a broadcast address in {interface.network}")
+    return broadcast
+
+
+def _nics(text: str, settings: Settings) -> tuple[Address, ...]:
+    words = [word for word in re.split(r"[+\s]+", text) if word]
+    addresses = tuple(address(word, settings) for word in words)
+    ips = [item.ip for item in addresses]
+    if not ips or len(ips) > 64:
+        raise ValueError("no address" if not ips else "more than 64 addresses")
+    if twice := next((ip for ip in ips if ips.count(ip) > 1), None):
+        raise ValueError(f"{twice} is given twice")
+    outside = [ip for ip in ips if settings.node_networks and not any(ip in network for network in settings.node_networks)]
+    if outside:
+        raise ValueError(f"{outside[0]} lies outside the node's networks")
+    return addresses
+
+
+def _single_nic(text: str, settings: Settings) -> tuple[Address, ...]:
+    addresses = _nics(text, settings)
+    if len(addresses) > 1:
+        raise ValueError("more than one address")
+    return addresses
+
+
+VPS = _string("VpsName", "a VPS number from 01 to 9999 (max_vps_id), with or without xen", "(xen)?[0-9]{1,4}", _vps, 7)
+OS_TYPE = _string("OsType", "a name of letters, digits and ._-", "[A-Za-z0-9][A-Za-z0-9._-]*", lambda text, s: text, 64)
+PASSWORD = _string("Password", "1 to 255 printable characters", "[^\\x00-\\x1f\\x7f-\\x9f]+", lambda text, s: Secret(text))
+HOSTNAME = _string(
+    "HostName", "a host name of letters, digits, dots and hyphens",
+    "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*", lambda text, s: text.lower(), 253)
+NICS = _string("Nics", "addresses as ip/prefix or ip,netmask[,broadcast], separated by + or blanks", "[0-9A-Fa-f:.,/+\\s]+", _nics, 4096, True)
+SINGLE_NIC = _string("SingleNic", "one address", "[0-9A-Fa-f:.,/]+", _single_nic, 128)
+GATEWAY = _string("Gateway", "one IP address, or one IPv4 and one IPv6 separated by a comma", "[0-9A-Fa-f:.,\\s]+", _gateway, 128)
+DNS = _string("NameServers", "IP addresses separated by commas or blanks", "[0-9A-Fa-f:.,\\s]+", _dns, 512, True)
+IMAGE_TYPE = ValueType("ImageType", lambda s: Facets(choices=("lvm", "vbd")), lambda s: "lvm or vbd", lambda text, s: ImageType(text))
+BOOLEAN = ValueType("Flag", lambda s: Facets("boolean", choices=("true", "false", "1", "0")), lambda s: "true or false", lambda text, s: text in ("true", "1"))
+DISK_SIZE = _integer("DiskSizeMib", lambda s: s.vps_disk_min_mib, lambda s: s.vps_disk_max_mib, "MiB", _mib)
+SWAP_SIZE = _integer("SwapSizeMib", lambda s: 0, lambda s: s.vps_swap_max_mib, "MiB", _mib)
+RAM_SIZE = _integer("RamSizeMib", lambda s: s.vps_ram_min_mib, lambda s: s.vps_ram_max_mib, "MiB", _mib)
+TIMEOUT_MS = _integer("TimeoutMs", lambda s: 10, lambda s: 60000, "milliseconds", _int)
+ECHO_COUNT = _integer("EchoCount", lambda s: 1, lambda s: 20, "echo requests", _int)
+LINE_COUNT = _integer("LineCount", lambda s: 0, lambda s: 1000000, "lines (0: all)", _int)
+JOB_ID = _integer("JobId", lambda s: 1, lambda s: 2147483647, "a job's number", _int)
+ROW_LIMIT = _integer("RowLimit", lambda s: 1, lambda s: 10000, "rows", _int)
