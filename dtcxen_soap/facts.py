@@ -38,10 +38,17 @@ class NeedTenancy:
 
 @dataclass(frozen=True)
 class NeedInstall:
-    """What an installation of `os_type` leans on: Facts.node, .bundle, .taken_macs, .hooks."""
+    """What an installation of `os_type` leans on: Facts.node, .bundle, .taken_macs."""
 
     vps: VpsId
     os_type: str
+
+
+@dataclass(frozen=True)
+class NeedHooks:
+    """The admin's hooks of an operation: Facts.hooks."""
+
+    operation: str
 
 
 @dataclass(frozen=True)
@@ -66,10 +73,14 @@ class NeedOsList:
 
 @dataclass(frozen=True)
 class NeedJobs:
-    """Job records, newest first: Facts.jobs. Of one job, of one VPS's present tenancy, or all."""
+    """Job records, newest first: Facts.jobs. Of one job, of one VPS, or all.
+
+    With `owner` only jobs of that VPS's present tenancy are seen.
+    """
 
     job: int | None = None
     vps: VpsId | None = None
+    owner: VpsId | None = None
     limit: int = 100
 
 
@@ -81,7 +92,7 @@ class NeedLog:
     lines: int
 
 
-Need = NeedDisks | NeedDomu | NeedTenancy | NeedInstall | NeedIsos | NeedPings | NeedOsList | NeedJobs | NeedLog
+Need = NeedDisks | NeedDomu | NeedTenancy | NeedInstall | NeedHooks | NeedIsos | NeedPings | NeedOsList | NeedJobs | NeedLog
 
 # -- Records --------------------------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ class Run(_Base):
     The environment is clean: PATH, locale, HOME and `env`. `marks` are texts that the output shows
     in this order, each another share of the step's progress. `stdin` may be a secret. Guest code
     and installers get a PID namespace of their own (`contained`), so that nothing outlives them.
+    With `may_fail` a failure is logged and the plan goes on (post hooks).
     """
 
     argv: tuple[str, ...]
@@ -60,6 +61,7 @@ class Run(_Base):
     confinement: Confinement | None = None
     timeout_seconds: int = 300
     ok_codes: tuple[int, ...] = (0,)
+    may_fail: bool = False
     marks: tuple[str, ...] = ()
 
 
@@ -237,7 +239,11 @@ UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run)
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything an operation will do, in order, and the answer once it is done (or, for a job, begun)."""
+    """Everything an operation will do, in order, and the answer once it is done (a job's is its number).
+
+    `on_error` runs after the rollback of a failed plan (error hooks); Run steps there get the
+    failed step and the reason as DTCXEN_FAILED_STEP and DTCXEN_REASON. `notes` go to the log first.
+    """
 
     title: str
     steps: tuple[Step, ...]

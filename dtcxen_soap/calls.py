@@ -1,0 +1,40 @@
+"""A call that was checked and admitted: what the catalogue hands to the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from dtcxen_soap.access import Caller
+from dtcxen_soap.facts import Facts, Need
+from dtcxen_soap.plans import Plan
+from dtcxen_soap.vps import VpsId
+
+
+class Kind(Enum):
+    """How an operation runs: it only reads; it changes something before it answers; it starts a job; it ends one."""
+
+    READ = "read"
+    NOW = "now"
+    JOB = "job"
+    CANCEL = "cancel"
+
+
+@dataclass(frozen=True)
+class Call:
+    """An admitted call. `decide` makes, of the surveyed `needs`, an answer or a Plan; it is pure.
+
+    A Plan is executed under the lock of `vps`, unless `plan_only` asks for its text alone.
+    `job` is set for Kind.CANCEL only.
+    """
+
+    operation: str
+    kind: Kind
+    caller: Caller
+    vps: VpsId | None
+    needs: tuple[Need, ...]
+    decide: Callable[[Facts], Plan | Any]
+    plan_only: bool = False
+    job: int | None = None

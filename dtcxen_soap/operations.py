@@ -1,0 +1,123 @@
+"""The whole API on one page: a row per operation, under its new and its old name.
+
+`OPERATIONS` is the only list; the WSDL, the wire, the CLI, the docs and the tests loop over it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dtcxen_soap import answers, disks, hooks, reports
+from dtcxen_soap import requests as req
+from dtcxen_soap.access import Access, Caller, Role, admit
+from dtcxen_soap.calls import Call, Kind
+from dtcxen_soap.errors import ParameterFault, Refused
+from dtcxen_soap.facts import Facts, Need
+from dtcxen_soap.install import reinstall
+from dtcxen_soap.plans import Plan
+from dtcxen_soap.settings import Settings
+from dtcxen_soap.vps import VpsId
+
+Needs = Callable[[Any, Settings], tuple[Need, ...]]
+Planner = Callable[[Any, Settings, Facts], Plan | Any]
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One operation. `old_planner` is set where the panel's old name means something else (DECISIONS: setupLVMDisks)."""
+
+    name: str
+    old_name: str
+    request: type[req.Request]
+    access: Access
+    kind: Kind
+    needs: Needs
+    planner: Planner
+    answer: type
+    help: str
+    old_planner: Planner | None = None
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation("setupVPSDisk", "setupLVMDisks", req.SetupDisk, Access.ADMIN, Kind.NOW, disks.setup_needs, disks.plan_setup, answers.DisksReady,
+              "Make the root and swap disk of a VPS.", disks.plan_setup_replacing),
+    Operation("killVPSDisk", "killVPS", req.KillDisk, Access.ADMIN, Kind.NOW, disks.kill_needs, disks.plan_kill, answers.DisksRemoved,
+              "Remove whatever disks a VPS has."),
+    Operation("reinstallOS", "reinstallVPSos", req.Reinstall, Access.ADMIN, Kind.JOB, reinstall.needs, reinstall.plan, answers.JobStarted,
+              "Install an operating system on the disks of a VPS; starts a job."),
+    Operation("listISOs", "reportInstalledIso", req.ListIsos, Access.READ_OWN, Kind.READ, reports.iso_needs, reports.isos, answers.IsoList,
+              "List the ISO images in a VPS's home."),
+    Operation("pingAllIPs", "", req.PingAll, Access.READ_ALL, Kind.READ, reports.ping_needs, reports.pings, answers.PingList,
+              "Ping every address of every configured VPS."),
+    Operation("getVPSState", "getVPSState", req.GetState, Access.READ_OWN, Kind.READ, reports.state_needs, reports.state, answers.VpsState,
+              "The state of a VPS: running, being installed, or not running."),
+    Operation("getVPSInstallLog", "getVPSInstallLog", req.GetInstallLog, Access.READ_OWN, Kind.READ, reports.log_needs, reports.install_log, answers.InstallLog,
+              "The last lines of a VPS's latest installation."),
+    Operation("listInstallableOS", "getInstallableOS", req.NoParameters, Access.ANYONE, Kind.READ, reports.os_needs, reports.installable_os, answers.InstallableOs,
+              "Names of the OS bundles of this node."),
+    Operation("testVPSServer", "testVPSServer", req.NoParameters, Access.ANYONE, Kind.READ, reports.no_needs, reports.alive, answers.ServerAlive,
+              "Answer OK."),
+    Operation("getJob", "", req.GetJob, Access.ANYONE, Kind.READ, reports.job_needs, reports.job, answers.Job,
+              "One job: its state, step, percent and reason of a failure."),
+    Operation("listJobs", "", req.ListJobs, Access.READ_OWN, Kind.READ, reports.jobs_needs, reports.jobs, answers.JobList,
+              "The jobs of a VPS or of the node, newest first."),
+    Operation("cancelJob", "", req.CancelJob, Access.ADMIN, Kind.CANCEL, reports.no_needs, reports.nothing, answers.CancelAsked,
+              "End a job and undo what it did."),
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """An operation under one of its names; `old` says whose parameter names and planner count."""
+
+    operation: Operation
+    name: str
+    old: bool
+
+    @property
+    def parameters(self) -> tuple[req.Parameter, ...]:
+        return req.parameters(self.operation.request, self.old)
+
+
+def find(name: str, rpc: bool) -> Form | None:
+    """The form that `name` means in a dialect: where old and new share the name, RPC callers mean the old one."""
+    for operation in OPERATIONS:
+        if name == operation.name == operation.old_name:
+            return Form(operation, name, rpc)
+        if name in (operation.name, operation.old_name) and name:
+            return Form(operation, name, name == operation.old_name)
+    return None
+
+
+def forms(rpc: bool) -> tuple[Form, ...]:
+    """Every form of a dialect, in the table's order."""
+    names = dict.fromkeys(name for operation in OPERATIONS for name in (operation.name, operation.old_name) if name)
+    return tuple(form for name in names if (form := find(name, rpc)))
+
+
+def prepare(name: str, given: Sequence[tuple[str, req.Given]], settings: Settings, caller: Caller, *, rpc: bool) -> Call:
+    """Check and admit a call: raise Refused with every fault, or NotAllowed; nothing has run yet."""
+    form = find(name, rpc)
+    if form is None:
+        raise Refused(ParameterFault(name[:64], "", "UnknownOperation", "unknown operation", "one of " + ", ".join(f.name for f in forms(rpc))))
+    operation = form.operation
+    request = req.parse(operation.request, name, given, settings, old=form.old, rpc=rpc)
+    vps: VpsId | None = getattr(request, "vps", None)
+    if caller.role is Role.OWNER and vps is None:
+        vps = caller.vps
+    admit(name, operation.access, caller, vps)
+    planner = operation.old_planner if form.old and operation.old_planner else operation.planner
+    needs = operation.needs(request, settings)
+    if caller.role is Role.OWNER:
+        needs = reports.only_of(needs, caller.vps)
+    changes = operation.kind in (Kind.NOW, Kind.JOB)
+
+    def decide(facts: Facts) -> Plan | Any:
+        made = planner(request, settings, facts)
+        return hooks.around(made, operation.name, request, facts.hooks, settings) if isinstance(made, Plan) else made
+
+    if changes:
+        needs = (*needs, hooks.need(operation.name))
+    return Call(name, operation.kind, caller, vps, needs, decide, bool(getattr(request, "plan_only", None)), getattr(request, "job", None) if operation.kind is Kind.CANCEL else None)
