@@ -241,6 +241,7 @@ UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run)
 class Plan:
     """Everything an operation will do, in order, and the answer once it is done (a job's is its number).
 
+    An `answer` that is an error of errors.py is raised once the steps are done (a refusal that must leave a mark).
     `on_error` runs after the rollback of a failed plan (error hooks); Run steps there get the
     failed step and the reason as DTCXEN_FAILED_STEP and DTCXEN_REASON. `notes` go to the log first.
     """

@@ -1,0 +1,122 @@
+"""Planners of operations that only read: each says which facts it needs and makes an answer of them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from dtcxen_soap import answers
+from dtcxen_soap import requests as req
+from dtcxen_soap.errors import Missing
+from dtcxen_soap.facts import Facts, JobFact, Need, NeedDomu, NeedIsos, NeedJobs, NeedLog, NeedOsList, NeedPings
+from dtcxen_soap.settings import Settings
+from dtcxen_soap.vps import VpsId
+
+DEFAULT_TIMEOUT_MS = 1000
+DEFAULT_JOBS = 100
+
+
+def no_needs(request: req.Request, settings: Settings) -> tuple[Need, ...]:
+    """For what answers out of its head."""
+    return ()
+
+
+def nothing(request: req.Request, settings: Settings, facts: Facts) -> None:
+    """For operations that the engine itself carries out."""
+
+
+def alive(request: req.NoParameters, settings: Settings, facts: Facts) -> answers.ServerAlive:
+    """testVPSServer."""
+    return answers.ServerAlive()
+
+
+def iso_needs(request: req.ListIsos, settings: Settings) -> tuple[Need, ...]:
+    """listISOs reads the VPS's home."""
+    return (NeedIsos(request.vps),)
+
+
+def isos(request: req.ListIsos, settings: Settings, facts: Facts) -> answers.IsoList:
+    """listISOs."""
+    rows = tuple(answers.Iso(iso.name, iso.size_bytes, iso.changed) for iso in facts.isos)
+    return answers.IsoList(rows, sum(iso.size_bytes for iso in rows), settings.iso_quota_mib.bytes)
+
+
+def ping_needs(request: req.PingAll, settings: Settings) -> tuple[Need, ...]:
+    """pingAllIPs sends its echo requests while facts are gathered."""
+    return (NeedPings(request.timeout_ms or DEFAULT_TIMEOUT_MS, request.count or 1),)
+
+
+def pings(request: req.PingAll, settings: Settings, facts: Facts) -> answers.PingList:
+    """pingAllIPs."""
+    return answers.PingList(tuple(
+        answers.Ping(str(ping.vps), str(ping.address), ping.received > 0, ping.rtt_ms, 100 - 100 * ping.received // max(ping.sent, 1))
+        for ping in facts.pings))
+
+
+def state_needs(request: req.GetState, settings: Settings) -> tuple[Need, ...]:
+    """getVPSState asks the toolstack and the engine."""
+    return (NeedDomu(request.vps),)
+
+
+def state(request: req.GetState, settings: Settings, facts: Facts) -> answers.VpsState:
+    """getVPSState: a job's word first, since the panel polls for it; then the domU's."""
+    if facts.busy:
+        return answers.VpsState(str(request.vps), facts.busy)
+    domu = facts.domu
+    if not domu.state:
+        return answers.VpsState(str(request.vps), "Not running")
+    return answers.VpsState(str(request.vps), "running", domu.domid, domu.max_memory, domu.vcpus, domu.state, domu.cpu_seconds)
+
+
+def log_needs(request: req.GetInstallLog, settings: Settings) -> tuple[Need, ...]:
+    """getVPSInstallLog reads the journal's log."""
+    return (NeedLog(request.vps, request.lines or 0),)
+
+
+def install_log(request: req.GetInstallLog, settings: Settings, facts: Facts) -> answers.InstallLog:
+    """getVPSInstallLog; Missing when nothing was installed in this tenancy."""
+    if facts.log is None:
+        raise Missing(f"getVPSInstallLog: VPS {request.vps} has no installation log")
+    return answers.InstallLog(facts.log)
+
+
+def os_needs(request: req.NoParameters, settings: Settings) -> tuple[Need, ...]:
+    """listInstallableOS reads os_dir."""
+    return (NeedOsList(),)
+
+
+def installable_os(request: req.NoParameters, settings: Settings, facts: Facts) -> answers.InstallableOs:
+    """listInstallableOS: bundles only; the panel adds the built-in names itself."""
+    return answers.InstallableOs(facts.bundles)
+
+
+def job_needs(request: req.GetJob, settings: Settings) -> tuple[Need, ...]:
+    """getJob reads one record."""
+    return (NeedJobs(job=request.job),)
+
+
+def job(request: req.GetJob, settings: Settings, facts: Facts) -> answers.Job:
+    """getJob; Missing when there is none that the caller may see."""
+    if not facts.jobs:
+        raise Missing(f"getJob: there is no job {request.job}")
+    return _job(facts.jobs[0])
+
+
+def jobs_needs(request: req.ListJobs, settings: Settings) -> tuple[Need, ...]:
+    """listJobs reads records."""
+    return (NeedJobs(vps=request.vps, limit=request.limit or DEFAULT_JOBS),)
+
+
+def jobs(request: req.ListJobs, settings: Settings, facts: Facts) -> answers.JobList:
+    """listJobs."""
+    return answers.JobList(tuple(_job(record) for record in facts.jobs))
+
+
+def only_of(needs: tuple[Need, ...], owner: VpsId | None) -> tuple[Need, ...]:
+    """The same needs, for an owner: jobs of the own VPS's present tenancy and no others."""
+    return tuple(dataclasses.replace(item, owner=owner) if isinstance(item, NeedJobs) else item for item in needs)
+
+
+def _job(record: JobFact) -> answers.Job:
+    return answers.Job(
+        record.id, str(record.vps) if record.vps else None, record.operation, record.state, record.caller, record.step, record.steps,
+        record.step_name, record.percent, record.created, record.started, record.ended, record.reason, record.log_bytes)
