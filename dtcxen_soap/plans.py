@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -141,9 +141,10 @@ class NextTenancy(_Base):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckTarball(_Base):
-    """Read a tarball's whole list of members and fail on one that would harm; writes nothing."""
+    """Read a tarball's whole list of members and fail with what `judge` says of them ("" is fine); writes nothing."""
 
     path: str
+    judge: Callable[[Iterable[Any]], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,10 +204,15 @@ class TreePassword(_Base):
 
 @dataclass(frozen=True, kw_only=True)
 class Look(_Base):
-    """Look at the tree that earlier steps made, then plan the rest with `decide`, a pure function."""
+    """Look at the tree that earlier steps made, then plan the rest with `decide`, a pure function.
+
+    `texts` are the files whose text it needs, `globs` the patterns of paths whose existence it asks.
+    """
 
     tree: str
     decide: Callable[[TreeFact], tuple[Step, ...]]
+    texts: tuple[str, ...] = ()
+    globs: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -266,7 +272,15 @@ def paste(argv: tuple[str, ...]) -> str:
     return " ".join(shlex.quote(word) for word in argv)
 
 
-_SHOWN_APART = {"why", "undo", "destroys", "weight", "steps", "argv", "decide", "content"}
+def command(step: Run) -> str:
+    """The whole command of a step, ready to paste: its own environment, directory and tree; secrets print as redacted."""
+    around = [f"--chdir={step.cwd}"] if step.cwd != "/" else []
+    around += [f"{name}={value}" for name, value in step.env]
+    inside = ["chroot", step.chroot] if step.chroot else []
+    return paste((*(("env", *around) if around else ()), *inside, *step.argv))
+
+
+_SHOWN_APART = {"why", "undo", "destroys", "weight", "steps", "argv", "decide", "content", "judge", "texts", "globs"}
 
 
 def _detail(step: Step) -> str:
