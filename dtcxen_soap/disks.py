@@ -41,6 +41,11 @@ def config_path(vps: VpsId, settings: Settings) -> str:
     return f"{settings.xen_config_dir}/{vps.name}"
 
 
+def previous_config_path(vps: VpsId, settings: Settings) -> str:
+    """The configuration that the last installation replaced, kept for the admin's hand edits."""
+    return f"{config_path(vps, settings)}.previous"
+
+
 def auto_path(vps: VpsId, settings: Settings) -> str:
     """The link that starts the domU with the node."""
     return f"{settings.xen_config_dir}/auto/{vps.name}"
@@ -173,6 +178,7 @@ def plan_kill(request: KillDisk, settings: Settings, facts: Facts) -> Plan | Dis
     steps: list[Step] = [
         RemoveFile(why="Stop starting the VPS with the node.", path=auto_path(vps, settings)),
         RemoveFile(why="Remove the domU's configuration.", path=config_path(vps, settings), destroys=f"the configuration of {vps.name}"),
+        RemoveFile(why="Remove the configuration before it.", path=previous_config_path(vps, settings)),
         NextTenancy(why="Hide this tenant's jobs, logs and disks from the next one.", vps=vps),
     ]
     steps += [RemoveFile(why=f"Remove {what}.", path=path, destroys=what) for path, what in doomed]

@@ -190,6 +190,20 @@ class BundleFact:
 
 
 @dataclass(frozen=True)
+class Member:
+    """One member of a tarball, its names as they are written there. `size` in bytes, `mode` the permission bits.
+
+    `kind`: file, directory, symlink, hardlink, or device (nodes, fifos and what tar may yet invent).
+    """
+
+    name: str
+    kind: str
+    linkname: str = ""
+    size: int = 0
+    mode: int = 0
+
+
+@dataclass(frozen=True)
 class IsoFact:
     """One regular *.iso file with an ISO 9660 signature."""
 

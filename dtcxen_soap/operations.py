@@ -120,4 +120,5 @@ def prepare(name: str, given: Sequence[tuple[str, req.Given]], settings: Setting
 
     if changes:
         needs = (*needs, hooks.need(operation.name))
-    return Call(name, operation.kind, caller, vps, needs, decide, bool(getattr(request, "plan_only", None)), getattr(request, "job", None) if operation.kind is Kind.CANCEL else None)
+    job = getattr(request, "job", None) if operation.kind is Kind.CANCEL else None
+    return Call(name, operation.kind, caller, vps, needs, decide, bool(getattr(request, "plan_only", None)), job)

@@ -132,13 +132,15 @@ class Settings:
     cert_passphrase: Secret = _setting(Secret, "", "Passphrase of the private key, if it has one.", "soap_server_pass_phrase")
     tls_min_version: str = _setting(_choice("1.0", "1.1", "1.2", "1.3"), "1.2", "Oldest TLS version that is spoken.")
     max_body_kib: int = _setting(_number(16, 65536), "1024", "Longest request body in KiB; longer ones get 413 before they are read.")
-    auth_failure_delay_ms: int = _setting(_number(0, 60000), "1000", "How long the answer to wrong credentials is delayed, doubled with each failure in a row of that peer or user, up to 32 times.")
+    auth_failure_delay_ms: int = _setting(
+        _number(0, 60000), "1000", "Delay of the answer to wrong credentials; doubled with each failure in a row of that peer or user, up to 32 times.")
     worker_threads: int = _setting(_number(1, 64), "4", "How many jobs run side by side; more wait.")
     log_level: str = _setting(_choice("debug", "info", "warning", "error"), "info", "Least important messages that are logged.")
     soap_server_allowed_ip: tuple[IpNetwork, ...] = _setting(_networks, "", "Addresses that the original's firewall script let in; read, reported, not enforced here.")
 
     state_dir: str = _setting(_path, "/var/lib/dtc-xen", "Where the journal, the jobs' logs and the daemon's own files live.", group="Directories")
-    provisioning_mount_point: str = _setting(_path, "/var/lib/dtc-xen/mnt", "Mount points of trees, and the image files of file-backed disks.", "soap_server_mount_point", "VPS_MOUNTPOINT")
+    provisioning_mount_point: str = _setting(
+        _path, "/var/lib/dtc-xen/mnt", "Mount points of trees, and the image files of file-backed disks.", "soap_server_mount_point", "VPS_MOUNTPOINT")
     ttyssh_home: str = _setting(_path, "/var/lib/dtc-xen/ttyssh_home", "Homes of the console users; each holds the ISOs of its VPS.")
     xen_config_dir: str = _setting(_path, "/etc/xen", "Where domU configurations (xenNN) and auto/ live.")
     config_dir: str = _setting(_path, "/etc/dtc-xen", "Where motd, bashrc, authorized_keys2 and hooks/ live.")
@@ -147,7 +149,9 @@ class Settings:
 
     toolstack: str = _setting(_choice("auto", "xl", "none"), "auto", "How domUs are run: xl, none, or auto (xl where the machine is a Xen dom0).", group="Xen")
     max_vps_id: int = _setting(_number(1, HIGHEST_VPS_NUMBER), "999", "Highest VPS number that is accepted.")
-    vps_mac_prefix: str = _setting(_text(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){4}", "five bytes of a MAC address, as 00:16:3e:10:10"), "00:16:3e:10:10", "First five bytes of the MAC address of VPS 01 to 99; the number is the last.")
+    vps_mac_prefix: str = _setting(
+        _text(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){4}", "five bytes of a MAC address, as 00:16:3e:10:10"), "00:16:3e:10:10",
+        "First five bytes of the MAC address of VPS 01 to 99; the number is the last.")
     xen_bridge: str = _setting(_text(r"[A-Za-z0-9._-]{0,15}", "a bridge's name"), "", "Bridge that vifs join; empty: Xen's own default.")
     vps_ram_min_mib: Mib = _setting(_mib(1, 1 << 24), "32", "Smallest RAM of a VPS.")
     vps_ram_max_mib: Mib = _setting(_mib(1, 1 << 24), "1048576", "Largest RAM of a VPS.")
@@ -170,7 +174,7 @@ class Settings:
     keep_old_disk_hours: int = _setting(_number(0, 24 * 365), "24", "How long a disk that setupLVMDisks set aside is kept.")
     reinstall_in_place: str = _setting(_choice("allow", "refuse"), "allow", "Without room for a second disk: allow destroys the old system first, refuse refuses.")
 
-    debian_release: str = _setting(_DEVICE, "", "Debian release to install; empty: that of the node.", "DEBIAN_RELEASE", group="Debian installs")
+    debian_release: str = _setting(_DEVICE, "", "Debian release to install; empty: that of the node.", group="Debian installs")
     debian_repo: str = _setting(_URL, "", "Mirror to install from; empty: the node's own apt sources.", "DEBIAN_REPOS")
     debian_components: tuple[str, ...] = _setting(_packages, "main", "Components of debian_repo.")
     debian_keyring: str = _setting(_optional(_path), "", "Keyring that must have signed the release; empty: Debian's own archive keyring.")
@@ -185,7 +189,7 @@ class Settings:
     DNS: tuple[IpAddress, ...] = _setting(_addresses, "", "Name servers of VPSes when the caller names none.")
     node_networks: tuple[IpNetwork, ...] = _setting(_networks, "", "Networks that every VPS address must lie in; empty: any.")
     onlink_gateway: bool = _setting(_yes_no, "no", "yes: a gateway may lie outside the VPS's networks and is reached on the link.")
-    vps_domain: str = _setting(_text(r"[A-Za-z0-9.-]{0,200}", "a domain name"), "", "Domain of host names xenNN; empty: the node's host name.", "VPS_DOMAIN")
+    vps_domain: str = _setting(_text(r"[A-Za-z0-9.-]{0,200}", "a domain name"), "", "Domain of host names xenNN; empty: the node's host name.")
 
     hook_timeout_seconds: int = _setting(_number(1, 86400), "300", "Longest time that one hook may take.", group="Hooks, ISOs, accounts")
     iso_quota_mib: Mib = _setting(_mib(0, 1 << 30), "0", "Space for the ISOs of one VPS as listISOs reports it; 0: no limit.")

@@ -1,0 +1,66 @@
+"""The catalogue: names, forms, admission; nothing is decided before a call is checked and admitted."""
+
+from __future__ import annotations
+
+import pytest
+
+from dtcxen_soap.access import Caller, Role
+from dtcxen_soap.calls import Kind
+from dtcxen_soap.errors import NotAllowed, Refused
+from dtcxen_soap.facts import Facts, NeedJobs
+from dtcxen_soap.operations import OPERATIONS, find, forms, prepare
+from dtcxen_soap.settings import load
+from dtcxen_soap.vps import VpsId
+
+SETTINGS = load("default_image_type=vbd\novercommit=yes").settings
+ADMIN, OWNER = Caller("dtc-xen", Role.ADMIN), Caller("xen01", Role.OWNER, vps=VpsId(1))
+
+
+def test_names_mean_one_operation_each():
+    for rpc in (False, True):
+        names = [form.name for form in forms(rpc)]
+        assert len(names) == len(set(names))
+        assert {form.operation for form in forms(rpc)} == set(OPERATIONS)
+
+
+@pytest.mark.parametrize(("name", "rpc", "parameters"), [
+    ("getVPSState", True, ["vpsname"]), ("getVPSState", False, ["vps"]), ("killVPS", False, ["vpsname", "imagetype"]), ("killVPSDisk", True, ["vps", "planOnly"])])
+def test_the_name_chooses_the_parameters_and_the_dialect_where_the_name_is_shared(name, rpc, parameters):
+    form = find(name, rpc)
+    assert form and [parameter.name(form.old) for parameter in form.parameters] == parameters
+
+
+def test_an_unknown_operation_is_the_callers_fault():
+    with pytest.raises(Refused, match="format: unknown operation"):
+        prepare("format", [], SETTINGS, ADMIN, rpc=True)
+    with pytest.raises(Refused):
+        prepare("", [], SETTINGS, ADMIN, rpc=True)
+
+
+@pytest.mark.parametrize("written", ["01", "xen01", "1"])
+def test_an_owner_acts_on_its_own_vps_however_it_is_written(written):
+    assert prepare("getVPSState", [("vpsname", written)], SETTINGS, OWNER, rpc=True).vps == VpsId(1)
+
+
+@pytest.mark.parametrize("written", ["10", "xen10", "xenxen01"])
+def test_and_on_no_other(written):
+    with pytest.raises((NotAllowed, Refused)):
+        prepare("getVPSState", [("vpsname", written)], SETTINGS, OWNER, rpc=True)
+
+
+def test_an_owners_job_list_is_its_own():
+    call = prepare("listJobs", [], SETTINGS, OWNER, rpc=False)
+    assert call.vps == VpsId(1) and call.needs == (NeedJobs(owner=VpsId(1)),)
+    assert prepare("listJobs", [], SETTINGS, ADMIN, rpc=False).needs == (NeedJobs(),)
+
+
+def test_changing_calls_are_the_admins():
+    for operation in OPERATIONS:
+        if operation.kind is not Kind.READ:
+            with pytest.raises((NotAllowed, Refused)):
+                prepare(operation.name, [("vps", "01")], SETTINGS, OWNER, rpc=False)
+
+
+def test_decide_is_pure_and_plan_only_is_seen():
+    call = prepare("setupVPSDisk", [("vps", "01"), ("diskSizeMib", "2048"), ("swapSizeMib", "0"), ("planOnly", "true")], SETTINGS, ADMIN, rpc=False)
+    assert call.plan_only and call.decide(Facts()) == call.decide(Facts())

@@ -1,0 +1,53 @@
+"""Answers of the reading operations."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import UTC, datetime
+
+import pytest
+
+from dtcxen_soap import reports
+from dtcxen_soap import requests as req
+from dtcxen_soap.errors import Missing
+from dtcxen_soap.facts import DomuFact, Facts, IsoFact, JobFact, NeedJobs, PingFact
+from dtcxen_soap.settings import load
+from dtcxen_soap.vps import Mib, VpsId
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+SETTINGS = load("iso_quota_mib=10").settings
+STATE = req.GetState(vps=VpsId(1))
+
+
+@pytest.mark.parametrize(("facts", "word"), [
+    (Facts(), "Not running"), (Facts(busy="mkos", domu=DomuFact(True, "running")), "mkos"), (Facts(busy="fsck"), "fsck"),
+    (Facts(domu=DomuFact(True, "blocked", 3, Mib(128), 1, 1.5)), "running")])
+def test_state(facts, word):
+    assert reports.state(STATE, SETTINGS, facts).state == word
+
+
+def test_isos_tell_use_and_quota():
+    listed = reports.isos(req.ListIsos(vps=VpsId(1)), SETTINGS, Facts(isos=(IsoFact("a.iso", 5, NOW), IsoFact("b.ISO", 7, NOW))))
+    assert ([iso.name for iso in listed.isos], listed.used_bytes, listed.quota_bytes) == (["a.iso", "b.ISO"], 12, 10 << 20)
+
+
+@pytest.mark.parametrize(("sent", "received", "loss"), [(3, 3, 0), (3, 0, 100), (3, 1, 67), (1, 0, 100)])
+def test_ping_loss(sent, received, loss):
+    fact = PingFact(VpsId(1), ipaddress.ip_address("192.0.2.10"), sent, received, 1.0 if received else None)
+    (ping,) = reports.pings(req.PingAll(), SETTINGS, Facts(pings=(fact,))).pings
+    assert (ping.loss_percent, ping.answered) == (loss, received > 0)
+
+
+def test_missing_things_are_missing():
+    with pytest.raises(Missing, match="no job 7"):
+        reports.job(req.GetJob(job=7), SETTINGS, Facts())
+    with pytest.raises(Missing, match="VPS 01 has no installation log"):
+        reports.install_log(req.GetInstallLog(vps=VpsId(1)), SETTINGS, Facts())
+
+
+def test_an_owner_sees_only_its_own_jobs():
+    assert reports.only_of((NeedJobs(job=7),), VpsId(1)) == (NeedJobs(job=7, owner=VpsId(1)),)
+
+
+def test_a_job_without_a_vps():
+    assert reports.job(req.GetJob(job=1), SETTINGS, Facts(jobs=(JobFact(1, None, 0, "purge", "done", "node", NOW),))).vps is None
