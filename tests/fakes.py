@@ -1,0 +1,345 @@
+"""ScriptedDom0: a Dom0 made of a table and a dictionary, for tests of everything that is not the edge.
+
+It answers commands from a table, keeps files in memory, records every call, and breaks where a
+test says so. What a real machine does is tested in tests/integration.
+
+    dom0 = ScriptedDom0({("losetup", "-j"): "/dev/loop3"}, files={"/etc/hostname": b"node"})
+    dom0.answers["mkfs.ext4"] = Ran(1, "no space")
+    dom0.breaks["write_file", "/etc/xen/xen01"] = OSError(28, "No space left on device")
+    assert ("mount", "/x.img", "/mnt", "ext4", "") in dom0.calls
+"""
+
+from __future__ import annotations
+
+import errno
+import fnmatch
+import os
+import posixpath
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+
+from dtcxen_soap.dom0 import Dom0
+from dtcxen_soap.errors import Cancelled, Failed
+from dtcxen_soap.facts import Member, TreeFact
+from dtcxen_soap.plans import Run
+from dtcxen_soap.processes import Ran, Watch
+from dtcxen_soap.tree import Tree
+
+Answer = Ran | str | BaseException | Callable[[tuple[str, ...]], "Ran | str"]
+"""What a command answers: a Ran, its output (code 0), an exception to raise, or a function of argv."""
+
+
+def _missing(path: str) -> FileNotFoundError:
+    return FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+
+
+@dataclass
+class Memory:
+    """Files by their path; a directory is there when something is below it or it was made."""
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    links: dict[str, str] = field(default_factory=dict)
+    directories: set[str] = field(default_factory=lambda: {"/"})
+    modes: dict[str, int] = field(default_factory=dict)
+    owners: dict[str, tuple[int, int]] = field(default_factory=dict)
+    sizes: dict[str, int] = field(default_factory=dict)
+
+    def names(self) -> set[str]:
+        """Every path that exists, parents of files included."""
+        known = {*self.files, *self.links, *self.directories}
+        for path in list(known):
+            while (path := posixpath.dirname(path)) not in known:
+                known.add(path)
+        return known
+
+    def put(self, path: str, data: bytes, mode: int) -> None:
+        if path in self.directories:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+        self.forget(path)
+        self.files[path], self.modes[path] = data, mode
+
+    def move(self, source: str, target: str) -> None:
+        if source not in self.files and source not in self.links:
+            raise _missing(source)
+        self.forget(target)
+        for table in (self.files, self.links, self.modes, self.sizes, self.owners):
+            if source in table:
+                table[target] = table.pop(source)  # type: ignore[assignment]
+
+    def forget(self, path: str) -> None:
+        for table in (self.files, self.links, self.modes, self.sizes, self.owners):
+            table.pop(path, None)
+
+
+class ScriptedDom0(Dom0):
+    """Dom0 for unit tests. `calls` holds (method, arguments...), of `run` and `capture` the Run or argv."""
+
+    def __init__(self, answers: Mapping[tuple[str, ...] | str, Answer] | None = None, files: Mapping[str, bytes | str] | None = None) -> None:
+        self.answers: dict[tuple[str, ...] | str, Answer] = dict(answers or {})
+        self.memory = Memory({path: data.encode() if isinstance(data, str) else data for path, data in (files or {}).items()})
+        self.calls: list[tuple[object, ...]] = []
+        self.ran: list[Run] = []
+        self.breaks: dict[str | tuple[str, str], BaseException] = {}
+        self.mounts: list[tuple[str, str, str, str]] = []
+        self.loops: dict[str, str] = {}
+        self.written: set[str] = set()
+        self.groups: dict[int, int] = {}
+        self.installed: frozenset[str] | None = None
+        self.members: dict[str, tuple[Member, ...]] = {}
+        self.free = 1 << 40
+        self.kernel_release = "6.1.0-test"
+        self.node_name = "node.example.com"
+        self.strict = True
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """Path to content, ready to be changed by the test."""
+        return self.memory.files
+
+    @property
+    def argvs(self) -> tuple[tuple[str, ...], ...]:
+        """The commands of all steps that ran, in order."""
+        return tuple(step.argv for step in self.ran)
+
+    def _note(self, method: str, *arguments: object) -> None:
+        self.calls.append((method, *arguments))
+        path = str(arguments[0]) if arguments else ""
+        for key in ((method, path), method):
+            if key in self.breaks:
+                raise self.breaks[key]
+
+    def _answer(self, argv: tuple[str, ...]) -> Ran:
+        """The answer of the longest beginning of argv in the table; an unknown command is a test's mistake."""
+        keys = [argv[:length] for length in range(len(argv), 0, -1)]
+        for key in (*keys, argv[0]):
+            if key in self.answers:
+                return self._spoken(self.answers[key], argv)
+        if self.strict:
+            raise AssertionError(f"no answer for {argv}")
+        return Ran(0, "")
+
+    @staticmethod
+    def _spoken(answer: Answer, argv: tuple[str, ...]) -> Ran:
+        if isinstance(answer, BaseException):
+            raise answer
+        value = answer if isinstance(answer, Ran | str) else answer(argv)
+        return Ran(0, value) if isinstance(value, str) else value
+
+    # -- commands
+
+    def command_of(self, step: Run) -> tuple[str, ...]:
+        return step.argv
+
+    def run(self, step: Run, say: Callable[[str], None], watch: Watch) -> Ran:
+        self.ran.append(step)
+        self.calls.append(("run", step))
+        if watch.cancelled():
+            raise Cancelled("cancelled")
+        watch.started(4242, 1)
+        try:
+            ran = self._answer(step.argv)
+            for line in ran.output.splitlines():
+                say(line)
+        finally:
+            watch.ended(4242)
+        if watch.cancelled():
+            raise Cancelled("cancelled")
+        return ran
+
+    def capture(self, argv: tuple[str, ...], timeout_seconds: int = 30) -> Ran:
+        self.calls.append(("capture", argv))
+        return self._answer(argv)
+
+    def end_group(self, pid: int, start_time: int) -> bool:
+        self._note("end_group", pid, start_time)
+        if self.groups.get(pid) != start_time:
+            return False
+        del self.groups[pid]
+        return True
+
+    # -- the node's files
+
+    def read_bytes(self, path: str, limit: int = 1 << 20) -> bytes:
+        self._note("read_bytes", path)
+        path = self.memory.links.get(path, path)
+        if path not in self.files:
+            raise _missing(path)
+        if len(self.files[path]) > limit:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+        return self.files[path]
+
+    def read_text(self, path: str, limit: int = 1 << 20) -> str:
+        return self.read_bytes(path, limit).decode(errors="surrogateescape")
+
+    def exists(self, path: str) -> bool:
+        return path in self.memory.names()
+
+    def listdir(self, path: str) -> tuple[str, ...]:
+        prefix = path.rstrip("/") + "/"
+        return tuple(sorted(name.removeprefix(prefix) for name in self.memory.names() if name.startswith(prefix) and name != prefix and "/" not in name.removeprefix(prefix)))
+
+    def stat(self, path: str) -> os.stat_result:
+        path = self.memory.links.get(path, path)
+        if path not in self.memory.names():
+            raise _missing(path)
+        kind = stat.S_IFREG if path in self.files else stat.S_IFDIR
+        uid, gid = self.memory.owners.get(path, (0, 0))
+        mode = self.memory.modes.get(path, 0o644 if path in self.files else 0o755)
+        size = self.memory.sizes.get(path, len(self.files.get(path, b"")))
+        return os.stat_result((kind | mode, 1, 1, 1, uid, gid, size, 0, 0, 0))
+
+    def is_regular(self, path: str) -> bool:
+        return path in self.files
+
+    def blank(self, path: str) -> bool:
+        if path not in self.files:
+            raise _missing(path)
+        return path not in self.written
+
+    def free_bytes(self, path: str) -> int:
+        return self.free
+
+    def write_file(self, path: str, data: bytes, mode: int = 0o644) -> None:
+        self._note("write_file", path, data, mode)
+        self.memory.put(path, data, mode)
+
+    def make_directory(self, path: str, mode: int = 0o755) -> None:
+        self._note("make_directory", path, mode)
+        self.memory.directories.add(path)
+
+    def allocate_file(self, path: str, size_bytes: int, sparse: bool, mode: int = 0o600) -> None:
+        self._note("allocate_file", path, size_bytes, sparse, mode)
+        self._must_be_new(path)
+        self.memory.put(path, b"", mode)
+        self.memory.sizes[path] = size_bytes
+
+    def remove_file(self, path: str) -> None:
+        self._note("remove_file", path)
+        self.memory.forget(path)
+
+    def rename_file(self, source: str, target: str) -> None:
+        self._note("rename_file", source, target)
+        self._must_be_new(target)
+        self.memory.move(source, target)
+
+    def exchange_file(self, source: str, target: str, keep: str) -> None:
+        self._note("exchange_file", source, target, keep)
+        if source not in self.files:
+            raise _missing(source)
+        self._must_be_new(keep)
+        self.memory.move(target, keep)
+        self.memory.move(source, target)
+
+    def symlink(self, path: str, target: str) -> None:
+        self._note("symlink", path, target)
+        self.memory.forget(path)
+        self.memory.links[path] = target
+
+    def _must_be_new(self, path: str) -> None:
+        if path in self.memory.names():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+
+    # -- mounts and loop devices
+
+    def mount(self, source: str, at: str, fstype: str, options: str = "") -> None:
+        self._note("mount", source, at, fstype, options)
+        if self.mounted_at(at):
+            raise Failed("", f"{at} is a mount point already")
+        self.memory.directories.add(at)
+        self.mounts.append((source, at, fstype, options))
+
+    def unmount(self, at: str, say: Callable[[str], None] = lambda line: None) -> None:
+        self._note("unmount", at)
+        gone = set(self.mounts_below(at))
+        self.mounts = [mount for mount in self.mounts if mount[1] not in gone]
+
+    def mounts_below(self, prefix: str) -> tuple[str, ...]:
+        return tuple(at for _, at, _, _ in reversed(self.mounts) if at == prefix or at.startswith(prefix.rstrip("/") + "/"))
+
+    def mounted_at(self, path: str) -> bool:
+        return any(at == path for _, at, _, _ in self.mounts)
+
+    def loop_devices_of(self, path: str) -> tuple[str, ...]:
+        return tuple(sorted(device for device, backing in self.loops.items() if backing == path))
+
+    def detach_loop(self, device: str) -> None:
+        self._note("detach_loop", device)
+        self.loops.pop(device, None)
+
+    # -- the machine
+
+    def commands(self, names: Iterable[str]) -> frozenset[str]:
+        return frozenset(names) if self.installed is None else frozenset(names) & self.installed
+
+    def uname_release(self) -> str:
+        return self.kernel_release
+
+    def hostname(self) -> str:
+        return self.node_name
+
+    def tree(self, root: str) -> ScriptedTree:
+        return ScriptedTree(root, self)
+
+    def check_tarball(self, path: str, judge: Callable[[Iterable[Member]], str], watch: Watch | None = None) -> None:
+        self._note("check_tarball", path)
+        if verdict := judge(self.members.get(path, ())):
+            raise Failed("", verdict)
+
+
+class ScriptedTree(Tree):
+    """A tree in a ScriptedDom0's memory: its files are the dom0's files below `root`. Links are not followed."""
+
+    def __init__(self, root: str, dom0: ScriptedDom0) -> None:
+        super().__init__(root)
+        self._dom0 = dom0
+
+    def _at(self, path: str) -> str:
+        return posixpath.normpath(posixpath.join(self.root, path.lstrip("/")))
+
+    def read_text(self, path: str, limit: int = 1 << 20) -> str | None:
+        data = self._dom0.files.get(self._at(path))
+        return None if data is None else data.decode(errors="surrogateescape")
+
+    def exists(self, path: str) -> bool:
+        return self._at(path) in self._dom0.memory.names()
+
+    def write(self, path: str, data: bytes | str, mode: int = 0o644, owner: tuple[int, int] = (0, 0)) -> None:
+        content = data.encode(errors="surrogateescape") if isinstance(data, str) else data
+        self._dom0._note("tree.write", self._at(path), content, mode, owner)
+        self._dom0.memory.put(self._at(path), content, mode)
+        self._dom0.memory.owners[self._at(path)] = owner
+
+    def remove(self, path: str) -> None:
+        self._dom0._note("tree.remove", self._at(path))
+        self._dom0.memory.forget(self._at(path))
+
+    def symlink(self, path: str, target: str) -> None:
+        self._dom0._note("tree.symlink", self._at(path), target)
+        self._dom0.memory.forget(self._at(path))
+        self._dom0.memory.links[self._at(path)] = target
+
+    def make_directory(self, path: str, mode: int = 0o755) -> None:
+        self._dom0._note("tree.make_directory", self._at(path), mode)
+        self._dom0.memory.directories.add(self._at(path))
+
+    def copy(self, source_dir: str, into: str) -> None:
+        self._dom0._note("tree.copy", self._at(into), source_dir)
+        name = posixpath.basename(source_dir)
+        for path, data in list(self._dom0.files.items()):
+            if path.startswith(source_dir + "/"):
+                self._dom0.memory.put(self._at(f"{into}/{name}{path.removeprefix(source_dir)}"), data, 0o644)
+
+    def set_password(self, user: str, hashed: str) -> None:
+        self._dom0._note("tree.set_password", self.root, user, hashed)
+
+    def look(self, texts: Iterable[str], globs: Iterable[str]) -> TreeFact:
+        wanted, patterns = tuple(texts), tuple(globs)
+        found = {path: text for path in wanted if (text := self.read_text(path)) is not None}
+        inside = {name.removeprefix(self.root.rstrip("/") + "/") for name in self._dom0.memory.names() if name.startswith(self.root.rstrip("/") + "/")}
+        return TreeFact(found, frozenset(name for name in inside if name in wanted or any(_fits(name, pattern) for pattern in patterns)))
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a path fits a pattern component by component, so that * never crosses a slash."""
+    return name.count("/") == pattern.count("/") and fnmatch.fnmatchcase(name, pattern)
