@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from dtcxen_soap.facts import TreeFact
+from dtcxen_soap.facts import Member, TreeFact
 from dtcxen_soap.vps import Mib, Secret, VpsId
 
 Content = str | Secret
@@ -144,7 +144,7 @@ class CheckTarball(_Base):
     """Read a tarball's whole list of members and fail with what `judge` says of them ("" is fine); writes nothing."""
 
     path: str
-    judge: Callable[[Iterable[Any]], str]
+    judge: Callable[[Iterable[Member]], str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,14 +272,6 @@ def paste(argv: tuple[str, ...]) -> str:
     return " ".join(shlex.quote(word) for word in argv)
 
 
-def command(step: Run) -> str:
-    """The whole command of a step, ready to paste: its own environment, directory and tree; secrets print as redacted."""
-    around = [f"--chdir={step.cwd}"] if step.cwd != "/" else []
-    around += [f"{name}={value}" for name, value in step.env]
-    inside = ["chroot", step.chroot] if step.chroot else []
-    return paste((*(("env", *around) if around else ()), *inside, *step.argv))
-
-
 _SHOWN_APART = {"why", "undo", "destroys", "weight", "steps", "argv", "decide", "content", "judge", "texts", "globs"}
 
 
@@ -326,12 +318,19 @@ def undo_to_record(step: Step) -> dict[str, Any]:
     record: dict[str, Any] = {"kind": type(step).__name__}
     for item in dataclasses.fields(step):
         value = getattr(step, item.name)
-        if value == item.default or item.name in ("undo", "confinement"):
+        if value == item.default or item.name == "undo":
             continue
-        if isinstance(value, Secret):
-            raise TypeError("an undo step must not hold a secret")
-        record[item.name] = value
+        record[item.name] = _jsonable(value)
     return record
+
+
+def _jsonable(value: Any) -> Any:
+    """The value as JSON keeps it. TypeError for a secret at any depth, and for a confinement, which must not get lost."""
+    if isinstance(value, tuple):
+        return [_jsonable(item) for item in value]
+    if isinstance(value, str | int):
+        return value
+    raise TypeError(f"an undo step must not hold a {type(value).__name__}")
 
 
 def undo_from_record(record: dict[str, Any]) -> Step:
