@@ -1,17 +1,24 @@
 """The machine, behind one object: everything that reads or changes dom0 goes through Dom0.
 
-Rooms of the edge: processes.py starts and ends commands, mounts.py owns mounts and loop devices,
-nodefiles.py the node's own files, tarballs.py reads archives, tree.py guest trees, confine.py is
-the small program inside which commands of others run. Errors: OSError of the system call as it
-came, Failed where a tool said why, Cancelled when a Watch asked for the end.
+Who owns what, at the edge: processes.py starts and ends commands (the only importer of
+`subprocess` and `signal`), output.py turns what they say into lines, confine.py is the first
+process of a contained one (ctypes, namespaces), mounts.py owns mounts and loop devices,
+nodefiles.py the node's own files, tree.py (treecopy.py, shadow.py) guest trees and chown,
+tarballs.py reads archives, passwords.py hashes.
+
+Errors: OSError of the system call as it came, Failed where a tool said why (its `why` is left to
+whoever knows the step), Cancelled when a Watch asked for the end.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 from collections.abc import Callable, Iterable
+from typing import Any
 
-from dtcxen_soap.facts import Member
+from dtcxen_soap import mounts, nodefiles, processes, tarballs
 from dtcxen_soap.plans import Run
 from dtcxen_soap.processes import Ran, Unwatched, Watch
 from dtcxen_soap.tree import Tree
@@ -20,124 +27,139 @@ __all__ = ["Dom0", "Ran", "Tree", "Unwatched", "Watch"]
 
 
 class Dom0:
-    """This machine. Stateless, so threads may share one."""
+    """This machine. It keeps no state, so threads may share one."""
+
+    # -- commands
 
     def command_of(self, step: Run) -> tuple[str, ...]:
-        """What is really started for `step`, containment included, ready to paste."""
-        raise NotImplementedError
+        """What is really started for `step`, containment included. No secret is ever in it."""
+        return processes.command_of(step)
 
     def run(self, step: Run, say: Callable[[str], None], watch: Watch) -> Ran:
-        """Run a step's command."""
-        raise NotImplementedError
+        """Run a step's command in a clean environment; whoever asked judges the code.
+
+        `say` gets each line as it comes, secrets redacted. Cancelled when the watch says so, asked
+        every 0.1 s: then the whole session has ended (TERM, a second, KILL). A timeout gives code 124.
+        """
+        return processes.run(step, say, watch)
 
     def capture(self, argv: tuple[str, ...], timeout_seconds: int = 30) -> Ran:
-        """Run a command that only reads and return its standard output."""
-        raise NotImplementedError
+        """Run a command that only reads; standard output alone, all of it. Code 127 when it is not installed."""
+        return processes.capture(argv, timeout_seconds)
 
     def end_group(self, pid: int, start_time: int) -> bool:
-        """End what an earlier daemon started; whether there was anything."""
-        raise NotImplementedError
+        """End what an earlier daemon started, its leader alive or not; whether there was anything."""
+        return processes.end_group(pid, start_time)
+
+    # -- the node's files
 
     def read_bytes(self, path: str, limit: int = 1 << 20) -> bytes:
-        """A whole file of at most `limit` bytes."""
-        raise NotImplementedError
+        """A whole file; OSError EFBIG beyond `limit` bytes."""
+        return nodefiles.read_bytes(path, limit)
 
     def read_text(self, path: str, limit: int = 1 << 20) -> str:
-        """A whole UTF-8 file of at most `limit` bytes."""
-        raise NotImplementedError
+        """A whole text file; OSError EFBIG beyond `limit` bytes. Bytes that are not UTF-8 become surrogates."""
+        return nodefiles.read_bytes(path, limit).decode(errors="surrogateescape")
 
     def exists(self, path: str) -> bool:
-        """Whether something has this name."""
-        raise NotImplementedError
+        """Whether something has this name, be it a link that leads nowhere."""
+        return os.path.lexists(path)
 
     def listdir(self, path: str) -> tuple[str, ...]:
         """Names in a directory, sorted; none when it is absent."""
-        raise NotImplementedError
+        return nodefiles.listdir(path)
 
     def stat(self, path: str) -> os.stat_result:
         """os.stat, links followed."""
-        raise NotImplementedError
+        return os.stat(path)
 
     def is_regular(self, path: str) -> bool:
         """Whether the name itself, no link, is a regular file."""
-        raise NotImplementedError
+        try:
+            return stat.S_ISREG(os.lstat(path).st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
 
     def blank(self, path: str) -> bool:
-        """Whether no block was ever written."""
-        raise NotImplementedError
+        """Whether no block of an image file was ever written; False when the kernel cannot tell."""
+        return nodefiles.blank(path)
 
     def free_bytes(self, path: str) -> int:
         """Free space of the file system that holds, or would hold, `path`."""
-        raise NotImplementedError
+        return nodefiles.free_bytes(path)
 
     def write_file(self, path: str, data: bytes, mode: int = 0o644) -> None:
-        """Write a file whole or not at all."""
-        raise NotImplementedError
+        """Write a file whole or not at all, fsynced, and so its directory."""
+        nodefiles.write(path, data, mode)
 
     def make_directory(self, path: str, mode: int = 0o755) -> None:
-        """Make a directory and its parents; fine when it is there."""
-        raise NotImplementedError
+        """Make a directory and its parents; one that is there keeps its mode."""
+        nodefiles.make_directory(path, mode)
 
     def allocate_file(self, path: str, size_bytes: int, sparse: bool, mode: int = 0o600) -> None:
-        """Make a file that reads as zeros; FileExistsError when `path` is there."""
-        raise NotImplementedError
+        """Make a file that reads as zeros, blocks reserved unless `sparse`; FileExistsError when `path` is there."""
+        nodefiles.allocate(path, size_bytes, sparse, mode)
 
     def remove_file(self, path: str) -> None:
-        """Remove a file; fine when it is gone."""
-        raise NotImplementedError
+        """Remove a file or link; fine when it is gone."""
+        nodefiles.remove(path)
 
     def rename_file(self, source: str, target: str) -> None:
-        """Rename; FileExistsError when `target` is there."""
-        raise NotImplementedError
+        """Rename a file, parents of the target made; FileExistsError when `target` is there."""
+        nodefiles.rename(source, target)
 
     def exchange_file(self, source: str, target: str, keep: str) -> None:
-        """Put `source` in the place of `target`, which lives on as `keep`."""
-        raise NotImplementedError
+        """Put `source` in the place of `target`, which lives on as `keep`; there is a `target` at every moment."""
+        nodefiles.exchange(source, target, keep)
 
     def symlink(self, path: str, target: str) -> None:
         """Make or replace a link in one move."""
-        raise NotImplementedError
+        nodefiles.symlink(path, target)
+
+    # -- mounts and loop devices
 
     def mount(self, source: str, at: str, fstype: str, options: str = "") -> None:
-        """Mount a device or an image file at a directory, which is made when absent."""
-        raise NotImplementedError
+        """Mount a device or an image file at a directory, which is made when absent; Failed when something is mounted there."""
+        mounts.mount(source, at, fstype, options)
 
     def unmount(self, at: str, say: Callable[[str], None] = lambda line: None) -> None:
-        """Unmount `at` and all below it; fine when nothing is mounted there."""
-        raise NotImplementedError
+        """Unmount `at` and all below it, patiently; fine when nothing is mounted there. `say` hears who holds it up."""
+        mounts.unmount(at, say)
 
     def mounts_below(self, prefix: str) -> tuple[str, ...]:
         """Mount points at or below `prefix`, the last mounted first."""
-        raise NotImplementedError
+        return mounts.below(prefix)
 
     def mounted_at(self, path: str) -> bool:
         """Whether `path` is a mount point."""
-        raise NotImplementedError
+        return mounts.mounted_at(path)
 
     def loop_devices_of(self, path: str) -> tuple[str, ...]:
-        """Loop devices that `path` backs."""
-        raise NotImplementedError
+        """Loop devices that this very file backs."""
+        return mounts.loop_devices_of(path)
 
     def detach_loop(self, device: str) -> None:
         """Free a loop device; fine when it is free."""
-        raise NotImplementedError
+        mounts.detach_loop(device)
+
+    # -- the machine and what is on it
 
     def commands(self, names: Iterable[str]) -> frozenset[str]:
-        """Those of `names` that are installed."""
-        raise NotImplementedError
+        """Those of `names` that `run` and `capture` would find."""
+        return frozenset(name for name in names if shutil.which(name, path=processes.PATH))
 
     def uname_release(self) -> str:
         """Release of the running kernel."""
-        raise NotImplementedError
+        return os.uname().release
 
     def hostname(self) -> str:
         """The node's host name."""
-        raise NotImplementedError
+        return os.uname().nodename
 
     def tree(self, root: str) -> Tree:
-        """A guest tree, links kept inside."""
-        raise NotImplementedError
+        """A guest tree, whose links lead nobody out."""
+        return Tree(root)
 
-    def check_tarball(self, path: str, judge: Callable[[Iterable[Member]], str], watch: Watch | None = None) -> None:
-        """Let `judge` see every member; Failed with its text when it says one."""
-        raise NotImplementedError
+    def check_tarball(self, path: str, judge: Callable[[Iterable[Any]], str], watch: Watch | None = None) -> None:
+        """Let `judge` see every member (facts.Member); Failed with its text when it says one, or when the archive is damaged."""
+        tarballs.check(path, judge, watch or Unwatched())

@@ -18,6 +18,7 @@ import posixpath
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Cancelled, Failed
@@ -281,7 +282,7 @@ class ScriptedDom0(Dom0):
     def tree(self, root: str) -> ScriptedTree:
         return ScriptedTree(root, self)
 
-    def check_tarball(self, path: str, judge: Callable[[Iterable[Member]], str], watch: Watch | None = None) -> None:
+    def check_tarball(self, path: str, judge: Callable[[Iterable[Any]], str], watch: Watch | None = None) -> None:
         self._note("check_tarball", path)
         if verdict := judge(self.members.get(path, ())):
             raise Failed("", verdict)

@@ -1,0 +1,172 @@
+"""The node's own files: they appear whole, under a temporary name in the same directory first, and survive a crash.
+
+Errors are the system calls' own OSError. Sources: rename(2), link(2), fallocate(2), lseek(2) on
+SEEK_DATA. Paths here are ours (settings, names we made); a guest's are tree.py's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterator
+
+
+def read_bytes(path: str, limit: int) -> bytes:
+    """A whole file; OSError EFBIG when it is longer than `limit`, so nobody takes a part for all."""
+    with open(path, "rb") as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
+    return data
+
+
+def write(path: str, data: bytes, mode: int) -> None:
+    """Write a file with exactly `mode`; it and its directory are on disk when this returns."""
+    with _new_beside(path, mode) as (handle, temporary):
+        with open(handle, "wb", closefd=False) as file:
+            file.write(data)
+        os.fsync(handle)
+        os.rename(temporary, path)
+    _sync_directory(path)
+
+
+def allocate(path: str, size_bytes: int, sparse: bool, mode: int) -> None:
+    """Make a file that reads as zeros, its blocks reserved unless `sparse`; FileExistsError when `path` is there.
+
+    A link to a name fails if the name exists, where a rename would replace it.
+    """
+    with _new_beside(path, mode) as (handle, temporary):
+        if sparse or not size_bytes:
+            os.ftruncate(handle, size_bytes)
+        else:
+            os.posix_fallocate(handle, 0, size_bytes)
+        os.fsync(handle)
+        os.link(temporary, path)
+    _sync_directory(path)
+
+
+@contextlib.contextmanager
+def _new_beside(path: str, mode: int) -> Iterator[tuple[int, str]]:
+    """A new file in the directory of `path`, gone again at the end unless it was renamed; parents are not made."""
+    temporary = os.path.join(os.path.dirname(path), f".dtcxen-{secrets.token_hex(8)}")
+    handle = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(handle, mode)
+        yield handle, temporary
+    finally:
+        os.close(handle)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+
+
+def remove(path: str) -> None:
+    """Remove a file or a link, never a directory; fine when it is gone."""
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+    _sync_directory(path)
+
+
+def rename(source: str, target: str) -> None:
+    """Rename a file, the target's parents made; FileExistsError when the target is there.
+
+    Two names for a moment, then one, since rename(2) replaces. After a crash in between, calling it
+    again finds its own half-done work and ends it.
+    """
+    os.makedirs(os.path.dirname(target), mode=0o755, exist_ok=True)
+    _link_once(source, target)
+    _sync_directory(target)
+    os.unlink(source)
+    _sync_directory(source)
+
+
+def exchange(source: str, target: str, keep: str) -> None:
+    """Put `source` in the place of `target`, which lives on as `keep`; at no moment is there no `target`.
+
+    Fails before any change when `source` is missing, and with FileExistsError when `keep` is
+    another file than `target`. A crash leaves at worst `target` and `keep` as two names of the old
+    file, and calling it again then goes on.
+    """
+    os.stat(source)
+    _link_once(target, keep)
+    _sync_directory(keep)
+    os.rename(source, target)
+    _sync_directory(target)
+
+
+def _link_once(source: str, target: str) -> None:
+    """Give `source` a second name, unless it has that name already."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError:
+        if not os.path.samestat(os.lstat(source), os.lstat(target)):
+            raise
+
+
+def symlink(path: str, target: str) -> None:
+    """Make or replace a symbolic link in one move."""
+    temporary = os.path.join(os.path.dirname(path), f".dtcxen-{secrets.token_hex(8)}")
+    os.symlink(target, temporary)
+    try:
+        os.rename(temporary, path)
+    except OSError:
+        os.unlink(temporary)
+        raise
+    _sync_directory(path)
+
+
+def make_directory(path: str, mode: int) -> None:
+    """Make a directory with exactly `mode`, its parents with 0755; one that is there keeps its own."""
+    os.makedirs(os.path.dirname(path) or "/", mode=0o755, exist_ok=True)
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise
+        return
+    os.chmod(path, mode)
+
+
+def listdir(path: str) -> tuple[str, ...]:
+    """Names in a directory, sorted; none when there is no such directory."""
+    try:
+        return tuple(sorted(os.listdir(path)))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+
+
+def blank(path: str) -> bool:
+    """Whether no block of an image file was ever written: reserved ones that were not count as blank.
+
+    False whenever the kernel cannot tell: of a block device, or on a file system without SEEK_DATA.
+    """
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.lseek(handle, 0, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno not in (errno.ENXIO, errno.EINVAL):
+            raise
+        return error.errno == errno.ENXIO
+    finally:
+        os.close(handle)
+    return False
+
+
+def free_bytes(path: str) -> int:
+    """What an ordinary file could still grow by in the file system that holds, or would hold, `path`."""
+    while not os.path.exists(path):
+        path = os.path.dirname(path) or "/"
+    status = os.statvfs(path)
+    return status.f_bavail * status.f_frsize
+
+
+def _sync_directory(path: str) -> None:
+    """Make a directory's new names survive a crash."""
+    handle = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
