@@ -64,8 +64,14 @@ class Failed(DtcxenError):
     """
 
     def __init__(self, why: str, reason: str, command: str = "", tail: str = "", undone: tuple[str, ...] = ()) -> None:
-        super().__init__(f"{why}: {reason}" if why else reason)
+        super().__init__(f"{why.rstrip('.')}: {reason}" if why else reason)
         self.why, self.reason, self.command, self.tail, self.undone = why, reason, command, tail, undone
+
+    def in_full(self) -> str:
+        """All of it on lines of its own: what failed, the command to paste, what it said last, what was undone."""
+        parts = (str(self), self.command and f"command: {self.command}", self.tail and f"it said last:\n{self.tail}",
+                 self.undone and f"undone: {' '.join(self.undone)}")
+        return "\n".join(part for part in parts if part)
 
 
 class Cancelled(DtcxenError):

@@ -1,0 +1,148 @@
+"""What each step does on the machine: one case per kind, and how holds are acquired and released.
+
+Order, rollback and progress are execute.py's; here is only the way from a frozen record to Dom0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import assert_never
+
+from dtcxen_soap import passwords, plans
+from dtcxen_soap.dom0 import Dom0, Watch
+from dtcxen_soap.errors import Failed
+from dtcxen_soap.journal import Held, Journal
+
+Plain = (
+    plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.Symlink
+    | plans.BlockVps | plans.NextTenancy | plans.CheckTarball | plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink
+    | plans.TreeDirectory | plans.TreeCopy | plans.TreePassword
+)
+Say = Callable[[str], None]
+
+POLICY = "usr/sbin/policy-rc.d"
+NO_SERVICE = "#!/bin/sh\n# While this VPS is being installed no service may start. 101: action forbidden (invoke-rc.d).\nexit 101\n"
+_TAIL_LINES = 20
+
+
+def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> None:
+    """Do one step that neither runs a command nor holds anything. OSError or Failed as the machine says."""
+    match step:
+        case plans.WriteFile():
+            dom0.write_file(step.path, _bytes(step.content), step.mode)
+        case plans.MakeDirectory():
+            dom0.make_directory(step.path, step.mode)
+        case plans.AllocateFile():
+            dom0.allocate_file(step.path, step.size.bytes, step.sparse, step.mode)
+        case plans.RemoveFile():
+            dom0.remove_file(step.path)
+        case plans.RenameFile():
+            dom0.rename_file(step.source, step.target)
+        case plans.ExchangeFile():
+            dom0.exchange_file(step.source, step.target, step.keep)
+        case plans.Symlink():
+            dom0.symlink(step.path, step.target)
+        case plans.BlockVps():
+            journal.block(step.vps, step.reason)
+        case plans.NextTenancy():
+            journal.next_tenancy(step.vps)
+        case plans.CheckTarball():
+            dom0.check_tarball(step.path, step.judge, watch)
+        case _:
+            _in_tree(step, dom0)
+
+
+_InTree = plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink | plans.TreeDirectory | plans.TreeCopy | plans.TreePassword
+
+
+def _in_tree(step: _InTree, dom0: Dom0) -> None:
+    tree = dom0.tree(step.tree)
+    match step:
+        case plans.TreeWrite():
+            tree.write(step.path, _bytes(step.content), step.mode, step.owner)
+        case plans.TreeRemove():
+            tree.remove(step.path)
+        case plans.TreeSymlink():
+            tree.symlink(step.path, step.target)
+        case plans.TreeDirectory():
+            tree.make_directory(step.path, step.mode)
+        case plans.TreeCopy():
+            tree.copy(step.source, step.into)
+        case plans.TreePassword():
+            tree.set_password(step.user, passwords.hash_for_guest(step.password))
+        case _:
+            assert_never(step)
+
+
+def _bytes(content: plans.Content) -> bytes:
+    return (content if isinstance(content, str) else content.reveal()).encode(errors="surrogateescape")
+
+
+def run(step: plans.Run, dom0: Dom0, say: Say, watch: Watch) -> None:
+    """Run a step's command; Failed with the command and its last lines when its code is not among ok_codes."""
+    ran = dom0.run(step, say, watch)
+    if ran.code not in step.ok_codes:
+        tail = "\n".join(ran.output.splitlines()[-_TAIL_LINES:])
+        raise Failed(step.why, _ending(step, ran.code), command(step, dom0), tail)
+
+
+def _ending(step: plans.Run, code: int) -> str:
+    if code == 124:
+        return f"{step.argv[0]} took longer than {step.timeout_seconds} seconds and was ended"
+    if code == 127:
+        return f"{step.argv[0]} was not found"
+    return f"{step.argv[0]} was ended by signal {code - 128}" if code > 128 else f"{step.argv[0]} ended with code {code}"
+
+
+def command(step: plans.Run, dom0: Dom0) -> str:
+    """The command with its environment, ready to paste; secrets print as redacted."""
+    words = tuple(f"{name}={value}" for name, value in step.env)
+    return plans.paste((*(("env", *words) if words else ()), *dom0.command_of(step)))
+
+
+# -- holds ----------------------------------------------------------------------------------------
+
+
+def hold_record(hold: plans.Hold, n: int, dom0: Dom0) -> Held:
+    """What the journal keeps of a hold, before it is acquired, so that another daemon could release it.
+
+    Failed when somebody else uses what is to be held: their mount would be released for ours.
+    """
+    if isinstance(hold, plans.ServicesOff):
+        detail = {"tree": hold.tree, "before": dom0.tree(hold.tree).read_text(POLICY)}
+        return Held(str(n), type(hold).__name__, json.dumps(detail))
+    if dom0.mounted_at(hold.at):
+        raise Failed(hold.why, f"something is mounted on {hold.at} already; nothing of ours, or left over: umount it")
+    if loops := dom0.loop_devices_of(hold.source):
+        raise Failed(hold.why, f"{hold.source} is attached to {', '.join(loops)} already")
+    return Held(str(n), type(hold).__name__, json.dumps({"at": hold.at, "source": hold.source}))
+
+
+def acquire(hold: plans.Hold, dom0: Dom0) -> None:
+    """Mount, or forbid services to start in the tree."""
+    if isinstance(hold, plans.ServicesOff):
+        dom0.tree(hold.tree).write(POLICY, NO_SERVICE, 0o755)
+    else:
+        dom0.mount(hold.source, hold.at, hold.fstype, hold.options)
+
+
+def release(held: Held, dom0: Dom0, say: Say) -> None:
+    """Let go of what a record tells; fine when it is gone already, so it can be run again."""
+    detail = json.loads(held.detail)
+    if held.kind == plans.ServicesOff.__name__:
+        _services_on(dom0, detail["tree"], detail["before"])
+        return
+    dom0.unmount(detail["at"], say)
+    for device in dom0.loop_devices_of(detail["source"]):
+        say(f"{device} outlived its mount and is detached")
+        dom0.detach_loop(device)
+
+
+def _services_on(dom0: Dom0, root: str, before: str | None) -> None:
+    """Put policy-rc.d back as it was; a tree that is not mounted any more needs nothing."""
+    tree = dom0.tree(root)
+    if before is None:
+        tree.remove(POLICY)
+    elif tree.exists("usr/sbin"):
+        tree.write(POLICY, before, 0o755)

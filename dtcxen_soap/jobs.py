@@ -1,0 +1,390 @@
+"""Admits calls and runs them: who may go now, who waits, who is told Busy, and how everything ends.
+
+Three bounded pools of threads keep slow work from delaying the rest: one reads, one runs changes
+that answer when they are done, one runs jobs. A changing call holds its VPS from admission to the
+end. Space is shared by all VPSes: survey and decision of whatever looks at disks are serialised,
+and what an admitted plan will allocate counts as taken until that step is done.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from threading import Condition, Event, Lock, Thread
+from typing import Any
+
+from dtcxen_soap import plans
+from dtcxen_soap.answers import CancelAsked, JobStarted
+from dtcxen_soap.calls import Call, Kind
+from dtcxen_soap.dom0 import Dom0
+from dtcxen_soap.errors import Busy, Cancelled, DtcxenError, Failed, Missing
+from dtcxen_soap.execute import count, execute
+from dtcxen_soap.facts import Facts, Need, NeedDisks, Room
+from dtcxen_soap.journal import Journal
+from dtcxen_soap.plans import AllocateFile, Plan, Step, walk
+from dtcxen_soap.recover import recover
+from dtcxen_soap.settings import Settings
+from dtcxen_soap.vps import VpsId
+
+READ_THREADS, WAITING_READS = 16, 512
+NOW_THREADS, WAITING_NOW = 8, 256
+WAITING_JOBS = 100
+CANCEL_SECONDS = 5.0
+STOP_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+_Work = Callable[[], None]
+
+
+class _Pool:
+    """Threads that take work from one bounded queue; work that waits can be taken back."""
+
+    def __init__(self, name: str, size: int, waiting: int) -> None:
+        self._name, self._size, self._waiting = name, size, waiting
+        self._queue: deque[_Work] = deque()
+        self._threads: dict[int, Thread] = {}
+        self._change = Condition()
+        self._open = False
+
+    def start(self) -> None:
+        """Take work from now on."""
+        with self._change:
+            self._open = True
+        self.resize(self._size)
+
+    def resize(self, size: int) -> None:
+        """Have so many threads; those that are too many end when their work has."""
+        with self._change:
+            self._size = size
+            missing = [place for place in range(size) if self._open and place not in self._threads]
+            new = {place: Thread(target=self._serve, args=(place,), name=f"{self._name}-{place}", daemon=True) for place in missing}
+            self._threads |= new
+            self._change.notify_all()
+        for thread in new.values():
+            thread.start()
+
+    def put(self, work: _Work) -> bool:
+        """Queue work; False when too much waits, or nothing is taken any more."""
+        with self._change:
+            if not self._open or len(self._queue) >= self._waiting:
+                return False
+            self._queue.append(work)
+            self._change.notify()
+            return True
+
+    def take_back(self, work: _Work) -> bool:
+        """Take work out of the queue; False when a thread has it already."""
+        with self._change:
+            if work not in self._queue:
+                return False
+            self._queue.remove(work)
+            return True
+
+    def stop(self) -> None:
+        """Take no more; threads end once the queue is empty."""
+        with self._change:
+            self._open = False
+            self._change.notify_all()
+
+    def alive(self) -> bool:
+        """Whether every thread that there should be lives."""
+        with self._change:
+            return self._open and all(place in self._threads and self._threads[place].is_alive() for place in range(self._size))
+
+    def _serve(self, place: int) -> None:
+        while True:
+            with self._change:
+                self._change.wait_for(lambda: self._queue or not self._open or place >= self._size)
+                if place >= self._size or not self._queue:
+                    del self._threads[place]
+                    return
+                work = self._queue.popleft()
+            work()
+
+
+@dataclass(eq=False)
+class _Holder:
+    """A changing call that holds its VPS. `reserved` is what it will still allocate, in bytes by path."""
+
+    call: Call
+    job: int | None = None
+    work: _Work | None = None
+    reserved: dict[str, int] = field(default_factory=dict)
+    asked: Event = field(default_factory=Event)
+    over: Event = field(default_factory=Event)
+    ending: tuple[str, str] = ("cancelled", "cancelled")
+
+    def __str__(self) -> str:
+        """Who holds it, for whoever must wait."""
+        return f"job {self.job} ({self.call.operation})" if self.job else f"a call of {self.call.operation}"
+
+
+class Jobs:
+    """The engine: `submit` a call, get a future of its answer or error (errors.py). Safe from any thread, never blocks."""
+
+    def __init__(self, settings: Settings, dom0: Dom0, journal: Journal, survey: Callable[[tuple[Need, ...]], Facts]) -> None:
+        self._settings, self._dom0, self._journal, self._survey = settings, dom0, journal, survey
+        self._reads = _Pool("read", READ_THREADS, WAITING_READS)
+        self._now = _Pool("now", NOW_THREADS, WAITING_NOW)
+        self._long = _Pool("job", settings.worker_threads, WAITING_JOBS)
+        self._guard, self._space = Lock(), Lock()
+        self._holders: dict[VpsId | None, _Holder] = {}
+        self._stopping = False
+
+    # -- life -------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Settle what an earlier daemon left, then take calls. Misconfigured while another daemon lives."""
+        self._journal.claim()
+        for fact in recover(self._dom0, self._journal):
+            _log.warning("job %d (%s) was interrupted: %s", fact.id, fact.operation, fact.reason)
+        for pool in self._pools:
+            pool.start()
+
+    def stop(self, grace_seconds: float) -> None:
+        """Take no more calls, drop jobs that wait, give the others this long, then interrupt and undo them."""
+        with self._guard:
+            self._stopping = True
+            holders = list(self._holders.values())
+        waiting = [holder for holder in holders if holder.work and self._long.take_back(holder.work)]
+        for holder in waiting:
+            self._end_waiting(holder, "interrupted", "the service was stopped before it began")
+        if not _all_over(holders, grace_seconds):
+            for holder in holders:
+                holder.ending = ("interrupted", "the service was stopped")
+                holder.asked.set()
+            _all_over(holders, STOP_SECONDS)
+        for pool in self._pools:
+            pool.stop()
+
+    @property
+    def _pools(self) -> tuple[_Pool, ...]:
+        return self._reads, self._now, self._long
+
+    def alive(self) -> bool:
+        """Whether every worker thread lives and the journal can be written, for /healthz."""
+        return all(pool.alive() for pool in self._pools) and self._journal.writable()
+
+    def replace_settings(self, settings: Settings) -> None:
+        """Use new settings from the next call on; worker threads become more at once, fewer as they finish."""
+        self._settings = settings
+        self._long.resize(settings.worker_threads)
+
+    def running(self, vps: VpsId) -> str:
+        """The old panel's word for the job that holds the VPS ("mkos", "fsck"), "" without one."""
+        with self._guard:
+            holder = self._holders.get(vps)
+        if holder is None or holder.job is None or holder.call.kind is not Kind.JOB:
+            return ""
+        return "fsck" if "fsck" in holder.call.operation.lower() else "mkos"
+
+    # -- admission --------------------------------------------------------------------------------
+
+    def submit(self, call: Call) -> Future[Any]:
+        """Admit a call. The future cannot be cancelled: cancelJob ends jobs."""
+        future: Future[Any] = Future()
+        future.set_running_or_notify_cancel()
+        changing = call.kind in (Kind.NOW, Kind.JOB) and not call.plan_only
+        try:
+            if self._stopping:
+                raise Busy(f"{call.operation}: the service is stopping; call again when it has started")
+            if changing:
+                self._admit(call, future)
+            else:
+                work = self._cancel if call.kind is Kind.CANCEL else self._answer
+                self._enter(self._reads, call, lambda: _settle(future, lambda: work(call)))
+        except DtcxenError as error:
+            if changing:
+                self._audit(call, None, error)
+            future.set_exception(error)
+        return future
+
+    def _enter(self, pool: _Pool, call: Call, work: _Work) -> None:
+        if not pool.put(work):
+            raise Busy(f"{call.operation}: too many calls are waiting; try again in a moment")
+
+    def _admit(self, call: Call, future: Future[Any]) -> None:
+        holder = self._hold(call)
+        try:
+            self._enter(self._now, call, lambda: _settle(future, lambda: self._change(holder)))
+        except Busy:
+            self._let_go(holder)
+            raise
+
+    def _hold(self, call: Call) -> _Holder:
+        with self._guard:
+            other = self._holders.get(call.vps)
+            if other is not None:
+                raise Busy(f"{call.operation}: {f'VPS {call.vps}' if call.vps else 'the node'} is held by {other}", other.job)
+            jobs = sum(holder.call.kind is Kind.JOB for holder in self._holders.values())
+            if call.kind is Kind.JOB and jobs >= self._settings.worker_threads + WAITING_JOBS:
+                raise Busy(f"{call.operation}: {jobs} jobs are running or waiting already; try again when some have ended")
+            self._holders[call.vps] = holder = _Holder(call)
+        return holder
+
+    def _let_go(self, holder: _Holder) -> None:
+        with self._guard:
+            del self._holders[holder.call.vps]
+        holder.over.set()
+
+    # -- what a call becomes ----------------------------------------------------------------------
+
+    def _answer(self, call: Call) -> Any:
+        """A read, or the text of a plan that is not going to run."""
+        made = self._decide(call, None)
+        if not isinstance(made, Plan):
+            return made
+        lines = plans.render(made)
+        return JobStarted(None, lines) if call.kind is Kind.JOB else dataclasses.replace(_answer_of(made), plan=lines)
+
+    def _decide(self, call: Call, holder: _Holder | None) -> Plan | Any:
+        """Survey and decide; with `holder` the plan's space is reserved in the same breath."""
+        disks = any(isinstance(need, NeedDisks) for need in call.needs)
+        with self._space_lock(disks and holder is not None):
+            facts = self._survey(call.needs)
+            with self._guard:
+                reserved = sum(sum(other.reserved.values()) for other in self._holders.values())
+            if reserved:
+                facts = dataclasses.replace(facts, room=Room(facts.room.free_bytes, facts.room.promised_bytes + reserved))
+            made = call.decide(facts)
+            if holder is not None and isinstance(made, Plan):
+                holder.reserved = {step.path: step.size.bytes for step in walk(made.steps) if isinstance(step, AllocateFile) and not step.sparse}
+        return made
+
+    def _space_lock(self, needed: bool) -> AbstractContextManager[Any]:
+        return self._space if needed else nullcontext()
+
+    def _change(self, holder: _Holder) -> Any:
+        """Decide, journal, and run at once or hand over to a job's thread; the VPS is let go before anybody is told."""
+        call, handed_over = holder.call, False
+        try:
+            made = self._decide(call, holder)
+            if not isinstance(made, Plan):
+                self._audit(call, None, "nothing to do")
+                return made
+            holder.job = self._journal.begin(call.operation, call.vps, call.caller.name, call.kind.value, plans.render(made), count(made.steps))
+            if call.kind is Kind.JOB:
+                handed_over = True
+                return self._hand_over(holder, made)
+            self._run(holder, made)
+            self._audit(call, holder.job, "done", made.title)
+            return _answer_of(made)
+        except Exception as error:
+            self._audit(call, holder.job, error)
+            raise
+        finally:
+            if not handed_over:
+                self._let_go(holder)
+
+    def _hand_over(self, holder: _Holder, plan: Plan) -> JobStarted:
+        """Queue a journalled job; from here its thread lets the VPS go."""
+        job = holder.job
+        holder.work = lambda: self._long_job(holder, plan)
+        if not self._long.put(holder.work):
+            self._end_waiting(holder, "interrupted", "the service was stopped before it began")
+            raise Busy(f"{holder.call.operation}: the service is stopping; call again when it has started")
+        self._audit(holder.call, job, "queued", plan.title)
+        return JobStarted(job)
+
+    def _long_job(self, holder: _Holder, plan: Plan) -> None:
+        """A job's whole life in its thread; its outcome is in the journal, so nobody is told here."""
+        try:
+            self._run(holder, plan)
+        except DtcxenError as error:
+            _log.warning("job %s (%s): %s", holder.job, holder.call.operation, error)
+        finally:
+            self._let_go(holder)
+
+    def _run(self, holder: _Holder, plan: Plan) -> None:
+        """Execute and write down how it ended; raises what execute raised, a defect as a Failed that tells nothing."""
+        job = holder.job
+        assert job is not None
+        try:
+            self._journal.started(job)
+            execute(job, plan, self._dom0, self._journal, holder.asked.is_set, lambda step: self._allocated(holder, step))
+        except Cancelled as error:
+            state, who = holder.ending
+            self._journal.ended(job, state, f"{who} {error}")
+            raise Cancelled(f"{holder.call.operation}: {who} {error}") from error
+        except Failed as error:
+            self._journal.ended(job, "failed", error.in_full())
+            raise
+        except Exception as error:
+            _log.exception("job %d (%s): a defect", job, holder.call.operation)
+            self._journal.ended(job, "failed", _INTERNAL)
+            raise Failed(plan.title, _INTERNAL) from error
+        self._journal.ended(job, "done")
+
+    def _allocated(self, holder: _Holder, step: Step) -> None:
+        """An allocation shows in the file system's free space now; a survey under way must not miss both."""
+        if isinstance(step, AllocateFile):
+            with self._space:
+                holder.reserved.pop(step.path, None)
+
+    # -- ends -------------------------------------------------------------------------------------
+
+    def _cancel(self, call: Call) -> CancelAsked:
+        """End a job that waits at once; ask a running one to end, and wait a little for its rollback."""
+        assert call.job is not None
+        if self._journal.job(call.job) is None:
+            raise Missing(f"{call.operation}: there is no job {call.job}")
+        with self._guard:
+            holder = next((holder for holder in self._holders.values() if holder.job == call.job), None)
+        if holder is None:
+            return CancelAsked(call.job, False)
+        self._audit(call, call.job, "asked")
+        if holder.work and self._long.take_back(holder.work):
+            self._end_waiting(holder, "cancelled", f"cancelled by {call.caller.name} before it began")
+        else:
+            holder.ending = ("cancelled", f"cancelled by {call.caller.name}")
+            holder.asked.set()
+            holder.over.wait(CANCEL_SECONDS)
+        return CancelAsked(call.job, True)
+
+    def _end_waiting(self, holder: _Holder, state: str, reason: str) -> None:
+        """End a job that never began."""
+        assert holder.job is not None
+        try:
+            self._journal.ended(holder.job, state, reason)
+        finally:
+            self._let_go(holder)
+
+    def _audit(self, call: Call, job: int | None, outcome: str | Exception, title: str = "") -> None:
+        if isinstance(outcome, Exception):
+            outcome = f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, DtcxenError) else _INTERNAL
+        self._journal.audit(
+            caller=call.caller.name, peer=call.caller.peer, operation=call.operation, vps=call.vps, detail=title, outcome=outcome, job=job)
+
+
+_INTERNAL = "an internal error; the node's log tells more"
+
+
+def _answer_of(plan: Plan) -> Any:
+    """The plan's answer; a plan may also exist to refuse in good order."""
+    if isinstance(plan.answer, Exception):
+        raise plan.answer
+    return plan.answer
+
+
+def _all_over(holders: list[_Holder], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    return all([holder.over.wait(max(0.0, deadline - time.monotonic())) for holder in holders])
+
+
+def _settle(future: Future[Any], work: Callable[[], Any]) -> None:
+    """Resolve a future: our own errors as they are, a defect in full to the log and without detail to the caller."""
+    try:
+        answer = work()
+    except DtcxenError as error:
+        future.set_exception(error)
+    except Exception:
+        _log.exception("a defect")
+        future.set_exception(Failed("", _INTERNAL))
+    else:
+        future.set_result(answer)
