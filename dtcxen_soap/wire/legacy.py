@@ -1,0 +1,73 @@
+"""What the panel expects back under the old names: words and plain lists, as the original sent them.
+
+One function per answer type; an answer without one is encoded as it is, which is what new names
+get. Shapes: the recorded replies of the original daemon.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from functools import singledispatch
+from typing import Any
+
+from dtcxen_soap import answers
+from dtcxen_soap.vps import VpsId
+
+
+@singledispatch
+def old_reply(answer: Any) -> Any:
+    """The original's reply in place of a typed answer."""
+    return new_reply(answer)
+
+
+@old_reply.register
+def _(answer: answers.DisksReady) -> str:
+    return "OK"
+
+
+@old_reply.register
+def _(answer: answers.DisksRemoved) -> None:
+    return None
+
+
+@old_reply.register
+def _(answer: answers.JobStarted) -> str:
+    return "OK, started mkos."
+
+
+@old_reply.register
+def _(answer: answers.VpsState) -> Any:
+    if answer.state != "running":
+        return answer.state
+    pairs = (("id", VpsId.parse(answer.vps).name), ("domid", answer.domid or 0), ("maxmem", answer.max_memory_mib or 0),
+             ("vcpus", answer.vcpus or 0), ("state", answer.domu_state or ""), ("cpuseconds", answer.cpu_seconds or 0.0))
+    return ["domain", *(list(pair) for pair in pairs)]
+
+
+@old_reply.register
+def _(answer: answers.InstallLog) -> str:
+    """The original joined lines that still had their ends, and blanked what is not ASCII."""
+    return "\n".join(line.encode("ascii", "replace").decode().replace("?", " ") if not line.isascii() else line for line in answer.text.splitlines(keepends=True))
+
+
+@old_reply.register
+def _(answer: answers.IsoList) -> list[str]:
+    return [iso.name for iso in answer.isos]
+
+
+@old_reply.register
+def _(answer: answers.InstallableOs) -> list[str]:
+    return list(answer.names)
+
+
+@old_reply.register
+def _(answer: answers.ServerAlive) -> str:
+    return answer.text
+
+
+def new_reply(answer: Any) -> Any:
+    """An answer under a new name: a record whose one field is a list is that list."""
+    names = [item.name for item in fields(answer)]
+    if len(names) == 1 and isinstance(only := getattr(answer, names[0]), tuple):
+        return only
+    return answer

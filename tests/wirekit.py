@@ -1,0 +1,192 @@
+"""The wire without a network: requests as bytes in, replies as bytes out, an engine that answers from a table."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lxml import etree
+from passlib.hash import des_crypt
+from twisted.internet import defer
+from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+
+from dtcxen_soap import answers, settings
+from dtcxen_soap.calls import Call
+from dtcxen_soap.wire.auth import Authenticator
+from dtcxen_soap.wire.health import Health
+from dtcxen_soap.wire.http import site
+from dtcxen_soap.wire.xmlnames import ENV, local
+
+RECORDED = Path(__file__).parent / "data" / "wire" / "requests"
+ADMIN, PASSWORD = "dtc-xen", "s3cret"
+NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+_JOB = answers.Job(7, "01", "reinstallOS", "running", ADMIN, 2, 9, "Make the file system.", 12, NOON, NOON, None, "", 4711)
+ANSWERS: Mapping[type, Any] = {
+    type(answer): answer for answer in (
+        answers.DisksReady(True, ("/dev/vg/xen01", "/dev/vg/xen01swap")),
+        answers.DisksRemoved(("/dev/vg/xen01",)),
+        answers.JobStarted(7),
+        answers.IsoList((answers.Iso("a.iso", 5 << 30, NOON), answers.Iso("b.ISO", 4096, NOON)), 5 << 30, 0),
+        answers.PingList((answers.Ping("01", "192.0.2.10", True, 0.4, 0), answers.Ping("01", "2001:db8::1", False, None, 100))),
+        answers.VpsState("01", "running", 3, 128, 1, "-b----", 51.5),
+        answers.InstallLog("line 1\nline 2 <x> & y \u00fc\x1b[0m\n"),
+        answers.InstallableOs(("centos", "netbsd")),
+        answers.ServerAlive(),
+        _JOB,
+        answers.JobList((_JOB, dataclasses.replace(_JOB, id=6, vps=None, started=None, ended=NOON))),
+        answers.CancelAsked(7, True),
+    )
+}
+
+
+class AnsweringEngine:
+    """Answers each call with the table's answer of its operation, at once or when told."""
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self.outcome: Callable[[Call], Any] = self._from_table
+        self.held: list[Future[Any]] | None = None
+
+    def submit(self, call: Call) -> Future[Any]:
+        self.calls.append(call)
+        future: Future[Any] = Future()
+        if self.held is not None:
+            self.held.append(future)
+            return future
+        try:
+            future.set_result(self.outcome(call))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+    def _from_table(self, call: Call) -> Any:
+        from dtcxen_soap.operations import find
+        form = find(call.operation, True)
+        assert form is not None
+        return ANSWERS[form.operation.answer]
+
+    def alive(self) -> bool:
+        return True
+
+
+class TimeOfTests(Clock):
+    """Time that stands until it is told to go on; work of threads is done at once."""
+
+    def callFromThread(self, work: Callable[..., Any], *arguments: Any) -> None:
+        work(*arguments)
+
+
+def at_once(work: Callable[[], Any]) -> defer.Deferred[Any]:
+    """Verify in the caller's thread."""
+    return defer.maybeDeferred(work)
+
+
+def xml(operation: str, *parameters: tuple[str, str], rpc: bool = True) -> bytes:
+    """A request in either dialect; values are XML already."""
+    space = "" if rpc else ' xmlns="urn:dtc-xen"'
+    inner = "".join(f"<{name}>{value}</{name}>" for name, value in parameters)
+    return f'<e:Envelope xmlns:e="{ENV}"><e:Body><{operation}{space}>{inner}</{operation}></e:Body></e:Envelope>'.encode()
+
+
+@dataclasses.dataclass
+class Reply:
+    """One HTTP reply."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def root(self) -> etree._Element:
+        return etree.fromstring(self.body)
+
+    def text(self, name: str) -> str:
+        """The text of the first element of that name, wherever it stands."""
+        found = next((item for item in self.root.iter() if local(item.tag) == name), None)
+        return "" if found is None else (found.text or "")
+
+    @property
+    def fault(self) -> str:
+        return f"{self.text('faultcode')}: {self.text('faultstring')}" if self.body.startswith(b"<?xml") else ""
+
+    @property
+    def result(self) -> etree._Element:
+        return next(item for item in self.root.iter() if local(item.tag) == "Result")
+
+
+class Wire:
+    """The service in memory: one connection per request."""
+
+    def __init__(self, folder: Path, htpasswd: str = "", **changed: Any) -> None:
+        path = folder / "htpasswd"
+        path.write_text(htpasswd or f"{ADMIN}:{des_crypt.hash(PASSWORD)}\n")
+        node = {"GATEWAY": "192.0.2.1", "NETMASK": "255.255.255.0", "DNS": "192.0.2.53"}
+        text = "\n".join(f"{name}={value}" for name, value in {**node, "htpasswd_file": path, **changed}.items())
+        self.settings = settings.load(text).settings
+        self.engine = AnsweringEngine()
+        self.clock = TimeOfTests()
+        self.auth = Authenticator(lambda: self.settings, at_once, self.clock)
+        self.site = site(lambda: self.settings, self.engine, self.auth, Health(lambda: self.engine.alive(), at_once, self.clock), self.clock)
+        self.site.reactor = self.clock
+
+    def connect(self, peer: str = "192.0.2.99") -> tuple[Any, StringTransport]:
+        protocol = self.site.buildProtocol(IPv4Address("TCP", peer, 40000))
+        transport = StringTransport(IPv4Address("TCP", "192.0.2.2", 8089), IPv4Address("TCP", peer, 40000))
+        transport.abortConnection = transport.loseConnection
+        protocol.makeConnection(transport)
+        return protocol, transport
+
+    def raw(self, data: bytes, peer: str = "192.0.2.99") -> Reply | None:
+        """Send bytes; the reply, or None when it is still to come."""
+        protocol, transport = self.connect(peer)
+        protocol.dataReceived(data)
+        return parse(transport.value()) if transport.value() else None
+
+    def post(self, body: bytes, *, user: str = ADMIN, password: str | None = PASSWORD, peer: str = "192.0.2.99", **headers: str) -> Reply:
+        reply = self.raw(request(body, user, password, **headers), peer)
+        assert reply is not None, "no reply yet"
+        return reply
+
+    def call(self, operation: str, *parameters: tuple[str, str], rpc: bool = True, user: str = ADMIN) -> Reply:
+        return self.post(xml(operation, *parameters, rpc=rpc), user=user)
+
+    def get(self, path: str, **headers: str) -> Reply:
+        lines = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in headers.items())
+        reply = self.raw(f"GET {path} HTTP/1.1\r\n{lines}\r\n".encode())
+        assert reply is not None, "no reply yet"
+        return reply
+
+
+def request(body: bytes, user: str = ADMIN, password: str | None = PASSWORD, **headers: str) -> bytes:
+    """The bytes of a POST."""
+    lines = {"Content-Type": "text/xml; charset=utf-8", "Content-Length": str(len(body))}
+    if password is not None:
+        lines["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+    lines |= {name.replace("_", "-"): value for name, value in headers.items()}
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return b"POST / HTTP/1.1\r\n" + head.encode() + b"\r\n" + body
+
+
+def parse(data: bytes) -> Reply:
+    """The last reply in `data`."""
+    head, _, body = data.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    return Reply(int(first.split()[1]), headers, body)
+
+
+def recorded(path: Path, authorization: str = "") -> bytes:
+    """A recorded request as it was sent; with `authorization` in place of what it had."""
+    head, _, body = path.read_bytes().replace(b"\r\n", b"\n").partition(b"\n\n")
+    lines = [line for line in head.split(b"\n") if not line.lower().startswith((b"authorization", b"content-length") if authorization else b"content-length")]
+    if authorization:
+        lines.append(b"Authorization: " + authorization.encode())
+    return b"\r\n".join([*lines, b"Content-Length: %d" % len(body)]) + b"\r\n\r\n" + body
