@@ -91,12 +91,7 @@ def confine(writable: list[str], overlays: list[list[str]]) -> None:
     """Make the world read-only but for `writable` and a private /tmp, our directories laid over the node's."""
     clones = [(path, _clone(path)) for path in sorted(writable)]
     sources = [(_directory(os.path.realpath(ours)), os.path.realpath(over)) for ours, over in overlays]
-    stage = _private_tmp()
-    for ours, over in sources:
-        if os.path.isdir(over):
-            _lay([ours, _directory(over)], over)
-        else:
-            _bind_where_nothing_is(ours, over, stage)
+    _overlay_all(sources, _private_tmp())
     _set_read_only("/", True, AT_RECURSIVE)
     _set_read_only("/tmp", False, 0)
     for path, clone in clones:
@@ -119,20 +114,42 @@ def _lay(layers: list[int], at: str) -> None:
     _mount("overlay", at, "overlay", MS_RDONLY, "lowerdir=" + ":".join(map(_named, layers)))
 
 
-def _bind_where_nothing_is(ours: int, over: str, stage: int) -> None:
-    """Show `ours` at a path that does not exist, without making it."""
-    parent = os.path.dirname(over)
-    while not os.path.isdir(parent):
-        parent = os.path.dirname(parent)
+def _overlay_all(sources: list[tuple[int, str]], stage: int) -> None:
+    """Lay each of ours over the node's directory; those that the node lacks share one layer of each parent.
+
+    Parents first, since a mount hides what is mounted below it already.
+    """
+    lacking: dict[str, list[tuple[int, str]]] = {}
+    for ours, over in sources:
+        lacking.setdefault(_existing(over), []).append((ours, over))
+    for parent, entries in sorted(lacking.items()):
+        for ours, over in entries:
+            if over == parent:
+                _lay([ours, _directory(over)], over)
+        if new := [(ours, over) for ours, over in entries if over != parent]:
+            _bind_where_nothing_is(new, parent, stage)
+
+
+def _existing(path: str) -> str:
+    """The path, or its nearest parent that is a directory."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+def _bind_where_nothing_is(entries: list[tuple[int, str]], parent: str, stage: int) -> None:
+    """Show ours at paths that do not exist below `parent`, without making them on its disk."""
     if parent == "/":
-        raise OSError(0, "the node lacks even its parent directory", over)
+        raise OSError(0, "the node lacks even its parent directory", entries[0][1])
     layer = os.path.join(_named(stage), str(len(os.listdir(_named(stage)))))
-    os.makedirs(os.path.join(layer, os.path.relpath(over, parent)))
+    for _, over in entries:
+        os.makedirs(os.path.join(layer, os.path.relpath(over, parent)), exist_ok=True)
     status = os.stat(parent)
     os.chown(layer, status.st_uid, status.st_gid)
     os.chmod(layer, stat.S_IMODE(status.st_mode))
     _lay([_directory(layer), _directory(parent)], parent)
-    _mount(_named(ours), over, "none", MS_BIND)
+    for ours, over in entries:
+        _mount(_named(ours), over, "none", MS_BIND)
 
 
 def furnish(root: str) -> None:

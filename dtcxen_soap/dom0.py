@@ -20,7 +20,7 @@ from typing import Any
 
 from dtcxen_soap import mounts, nodefiles, processes, tarballs
 from dtcxen_soap.plans import Run
-from dtcxen_soap.processes import Ran, Unwatched, Watch
+from dtcxen_soap.processes import Ran, Unwatched, Watch, unheard
 from dtcxen_soap.tree import Tree
 
 __all__ = ["Dom0", "Ran", "Tree", "Unwatched", "Watch"]
@@ -122,7 +122,7 @@ class Dom0:
         """Mount a device or an image file at a directory, which is made when absent; Failed when something is mounted there."""
         mounts.mount(source, at, fstype, options)
 
-    def unmount(self, at: str, say: Callable[[str], None] = lambda line: None) -> None:
+    def unmount(self, at: str, say: Callable[[str], None] = unheard) -> None:
         """Unmount `at` and all below it, patiently; fine when nothing is mounted there. `say` hears who holds it up."""
         mounts.unmount(at, say)
 

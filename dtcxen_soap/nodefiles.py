@@ -141,10 +141,13 @@ def listdir(path: str) -> tuple[str, ...]:
 def blank(path: str) -> bool:
     """Whether no block of an image file was ever written: reserved ones that were not count as blank.
 
-    False whenever the kernel cannot tell: of a block device, or on a file system without SEEK_DATA.
+    Zeros that somebody merely read would look written while the kernel keeps them cached, so clean
+    pages are dropped first. False whenever the kernel cannot tell: of a block device, or on a file
+    system without SEEK_DATA.
     """
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
+        os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
         os.lseek(handle, 0, os.SEEK_DATA)
     except OSError as error:
         if error.errno not in (errno.ENXIO, errno.EINVAL):

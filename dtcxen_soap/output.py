@@ -61,10 +61,15 @@ class Lines:
 
     def end(self) -> str:
         """Say what is left and return the last 64 KiB."""
+        self.flush()
+        return "".join(self._tail)[-TAIL_BYTES:]
+
+    def flush(self) -> None:
+        """Say what is left without a line's end."""
         rest, self._rest = (self._rest + self._decoder.decode(b"", final=True)).rstrip("\r"), ""
+        self._decoder.reset()
         if rest:
             self._line(self._redact(rest))
-        return "".join(self._tail)[-TAIL_BYTES:]
 
     def _cut(self, rest: str) -> None:
         """Say an overlong line's beginning, holding back what may be the beginning of a secret."""

@@ -24,7 +24,7 @@ from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Cancelled, Failed
 from dtcxen_soap.facts import Member, TreeFact
 from dtcxen_soap.plans import Run
-from dtcxen_soap.processes import Ran, Watch
+from dtcxen_soap.processes import Ran, Watch, unheard
 from dtcxen_soap.tree import Tree
 
 Answer = Ran | str | BaseException | Callable[[tuple[str, ...]], "Ran | str"]
@@ -250,7 +250,7 @@ class ScriptedDom0(Dom0):
         self.memory.directories.add(at)
         self.mounts.append((source, at, fstype, options))
 
-    def unmount(self, at: str, say: Callable[[str], None] = lambda line: None) -> None:
+    def unmount(self, at: str, say: Callable[[str], None] = unheard) -> None:
         self._note("unmount", at)
         gone = set(self.mounts_below(at))
         self.mounts = [mount for mount in self.mounts if mount[1] not in gone]
