@@ -113,6 +113,10 @@ class Authenticator:
         self._failures = Failures(clock.seconds)
         self._turns: dict[str, defer.DeferredLock] = {}
 
+    def reload(self) -> None:
+        """Read the htpasswd file again, and verify everybody again."""
+        self._file = Htpasswd(self._settings_of().htpasswd_file)
+
     async def authenticate(self, given: Credentials, peer: str) -> Caller:
         """The Caller of these credentials; raises WrongCredentials, when it is time to say so."""
         if self._htpasswd().remembers(given.user, given.password):

@@ -1,0 +1,201 @@
+"""The daemon: what is started in which order, what a signal does, and how it ends.
+
+Started: engine (which first settles what an earlier daemon left), then the door. Stopped: the
+door, then the engine, whose running steps get a moment to end. SIGHUP reads configuration,
+certificate and htpasswd again; whatever is wrong with them is logged, and the old ones stay.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import ipaddress
+import logging
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+
+from twisted.application import service
+from twisted.internet import defer
+from twisted.internet.error import CannotListenError
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+from dtcxen_soap import daemonlog
+from dtcxen_soap.dom0 import Dom0
+from dtcxen_soap.errors import Misconfigured
+from dtcxen_soap.jobs import Jobs
+from dtcxen_soap.journal import Journal
+from dtcxen_soap.settings import Loaded, Settings, load
+from dtcxen_soap.survey import Survey
+from dtcxen_soap.wire.auth import Authenticator
+from dtcxen_soap.wire.health import Health
+from dtcxen_soap.wire.http import site
+from dtcxen_soap.wire.tls import Connections
+
+log = logging.getLogger(__name__)
+
+STOP_GRACE_SECONDS = 5.0
+PASSWORD_THREADS = 2
+FIXED_WHILE_RUNNING = ("listen_address", "listen_port", "state_dir")
+
+
+class Engine(service.Service):  # type: ignore[misc]
+    """Journal, survey and jobs, as one thing that starts and stops."""
+
+    def __init__(self, settings: Settings, reactor: Any) -> None:
+        self._reactor = reactor
+        dom0 = Dom0()
+        self._journal = Journal(settings.journal_path, settings.job_log_dir)
+        self.jobs: Jobs
+        self.survey = Survey(settings, dom0, self._journal, lambda vps: self.jobs.running(vps))
+        self.jobs = Jobs(settings, dom0, self._journal, self.survey.fill)
+
+    def startService(self) -> None:
+        """Settle the past, then take calls."""
+        self.jobs.start()
+        super().startService()
+
+    def stopService(self) -> defer.Deferred[None]:
+        """End running jobs in a thread of its own, so that the reactor goes on meanwhile."""
+        super().stopService()
+        pool = _pool("stop", 1)
+        stopped = deferToThreadPool(self._reactor, pool, self.jobs.stop, STOP_GRACE_SECONDS)
+
+        def close(outcome: Any) -> Any:
+            pool.stop()
+            self._journal.close()
+            return outcome
+
+        return stopped.addBoth(close)
+
+    def replace_settings(self, settings: Settings) -> None:
+        """Use new settings from the next call on."""
+        self.survey.replace_settings(settings)
+        self.jobs.replace_settings(settings)
+
+
+class Door(service.Service):  # type: ignore[misc]
+    """The TLS port, and everything between it and the engine."""
+
+    def __init__(self, daemon: Daemon, reactor: Any) -> None:
+        self._reactor, self._settings = reactor, daemon.settings
+        self.tls = Connections(daemon.settings)
+        self._passwords, self._checks = _pool("passwords", PASSWORD_THREADS), _pool("health", 1)
+        self.auth = Authenticator(lambda: daemon.settings, lambda work: deferToThreadPool(reactor, self._passwords, work), reactor)
+        health = Health(daemon.engine.jobs.alive, lambda work: deferToThreadPool(reactor, self._checks, work), reactor)
+        self._site = site(lambda: daemon.settings, daemon.engine.jobs, self.auth, health, reactor)
+        self._site.noisy = False
+        self._port: Any = None
+
+    def startService(self) -> None:
+        """Listen, and say so in one line on standard output: tests and scripts wait for it."""
+        address = _numeric(self._settings.listen_address)
+        self._port = self._reactor.listenSSL(self._settings.listen_port, self._site, self.tls, interface=address)
+        super().startService()
+        host = f"[{address}]" if ":" in address else address or "0.0.0.0"
+        sys.stdout.write(f"listening on https://{host}:{self._port.getHost().port}/\n")
+        sys.stdout.flush()
+
+    async def close(self) -> None:
+        """Take no more connections; those that wait for an answer are left to the engine's end."""
+        if self.running:
+            super().stopService()
+            await defer.maybeDeferred(self._port.stopListening)
+        for pool in (self._passwords, self._checks):
+            pool.stop()
+
+
+class Daemon(service.MultiService):  # type: ignore[misc]
+    """The tree: an engine and a door, under one configuration."""
+
+    def __init__(self, config_path: str, loaded: Loaded, reactor: Any) -> None:
+        super().__init__()
+        self._config_path, self.settings = config_path, loaded.settings
+        self.engine = Engine(loaded.settings, reactor)
+        self.door = Door(self, reactor)
+        for part in (self.engine, self.door):
+            part.setServiceParent(self)
+
+    async def close(self) -> None:
+        """Door first, then engine: nothing new comes in while jobs end."""
+        await self.door.close()
+        if self.engine.running:
+            await self.engine.stopService()
+
+    def reload(self) -> None:
+        """Read configuration, certificate and htpasswd again; what is wrong leaves the old in force."""
+        try:
+            loaded = read_config(self._config_path)
+            wanted, kept = loaded.settings, {name: getattr(self.settings, name) for name in FIXED_WHILE_RUNNING}
+            self.door.tls.reload(wanted)
+        except (Misconfigured, OSError) as error:
+            for line in str(error).splitlines():
+                log.error("reload: %s", line)
+            log.error("reload: nothing was changed")
+            return
+        for name, value in kept.items():
+            if getattr(wanted, name) != value:
+                log.warning("reload: %s: %s takes effect at the next start", loaded.sources[name], name)
+        self.settings = dataclasses.replace(wanted, **kept)
+        self.engine.replace_settings(self.settings)
+        self.door.auth.reload()
+        daemonlog.set_level(self.settings.log_level)
+        log.info("reload: configuration, certificate and htpasswd were read again")
+
+
+def read_config(path: str) -> Loaded:
+    """Load the configuration and log its warnings; Misconfigured lists every problem with file and line."""
+    loaded = load(Path(path).read_text(encoding="utf-8", errors="surrogateescape"), path)
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    return loaded
+
+
+def serve(config_path: str) -> int:
+    """Run the daemon in the foreground until SIGTERM or SIGINT; 0, or 1 when it could not start."""
+    from twisted.internet import reactor  # importing it chooses the process's event loop
+
+    daemonlog.begin("info")
+    try:
+        loaded = read_config(config_path)
+        daemonlog.set_level(loaded.settings.log_level)
+        daemon = Daemon(config_path, loaded, reactor)
+    except (Misconfigured, OSError) as error:
+        return _cannot_start(error)
+    outcome: list[int] = []
+
+    def start() -> None:
+        try:
+            daemon.startService()
+        except (Misconfigured, OSError, CannotListenError) as error:
+            outcome.append(_cannot_start(error))
+            reactor.stop()
+
+    reactor.callWhenRunning(start)
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: defer.Deferred.fromCoroutine(daemon.close()))
+    signal.signal(signal.SIGHUP, lambda number, frame: reactor.callFromThread(daemon.reload))
+    reactor.run()
+    log.info("stopped")
+    return outcome[0] if outcome else 0
+
+
+def _cannot_start(error: Exception) -> int:
+    for line in str(error).splitlines():
+        log.error("cannot start: %s", line)
+    return 1
+
+
+def _pool(name: str, size: int) -> ThreadPool:
+    pool = ThreadPool(0, size, name)
+    pool.start()
+    return pool
+
+
+def _numeric(host: str) -> str:
+    """The address of a host name, since a port is bound to addresses; "" is every address."""
+    try:
+        return str(ipaddress.ip_address(host)) if host else ""
+    except ValueError:
+        return str(socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)[0][4][0])
