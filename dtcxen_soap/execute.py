@@ -234,10 +234,15 @@ class _Execution:
             self._journal.undo_pushed(self._job, plans.undo_to_record(back))
 
     def _undo(self, back: Step) -> None:
+        """Run one undo step. A command may not be repeatable, so it leaves the journal before it runs, the others after."""
+        forget = lambda: self._tidy("Write the journal", lambda: self._journal.undo_done(self._job, plans.undo_to_record(back)))
         self._log.write(f"{_clock()} undo: {back.why}")
+        if isinstance(back, Run):
+            forget()
         if self._tidy(back.why, lambda: self._pay(back)):
             self._undone.append(back.why)
-        self._tidy("Write the journal", lambda: self._journal.undo_done(self._job, plans.undo_to_record(back)))
+        if not isinstance(back, Run):
+            forget()
 
     def _pay(self, step: Step) -> None:
         """Run an undo step or an error hook; no cancel cuts it short."""

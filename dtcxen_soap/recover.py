@@ -8,6 +8,8 @@ killed goes on where it was.
 
 from __future__ import annotations
 
+import os
+
 from dtcxen_soap import actions, plans
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import DtcxenError
@@ -15,6 +17,9 @@ from dtcxen_soap.execute import Following
 from dtcxen_soap.facts import JobFact
 from dtcxen_soap.joblog import JobLog
 from dtcxen_soap.journal import LIVE, Held, Journal, OwedUndo, Unfinished
+
+HALF_MADE = ".dtcxen-"
+"""How nodefiles.py names a file that is not whole yet."""
 
 
 def recover(dom0: Dom0, journal: Journal) -> tuple[JobFact, ...]:
@@ -59,6 +64,8 @@ def _pay(debt: Held | OwedUndo, job: int, dom0: Dom0, journal: Journal, log: Job
         journal.released(job, debt.hold_id)
         return
     step = plans.undo_from_record(debt.record)
+    if debt.intended:
+        _sweep(step, dom0, log)
     if isinstance(step, plans.Run):
         # A command may not be repeatable: at most once, whatever happens to this recovery.
         journal.undo_done(job, debt.record)
@@ -72,11 +79,16 @@ def _pay(debt: Held | OwedUndo, job: int, dom0: Dom0, journal: Journal, log: Job
 
 
 def _due(step: plans.Step, dom0: Dom0) -> bool:
-    """Whether there is still something to move back: a crash may have come before the move, or after its undo."""
-    match step:
-        case plans.RenameFile():
-            return dom0.exists(step.source) and not dom0.exists(step.target)
-        case plans.ExchangeFile():
-            return dom0.exists(step.source) and not dom0.exists(step.keep)
-        case _:
-            return True
+    """Whether there is something to move back: a crash may have come before the move, or after its undo."""
+    return dom0.exists(step.source) if isinstance(step, plans.RenameFile | plans.ExchangeFile) else True
+
+
+def _sweep(step: plans.Step, dom0: Dom0, log: JobLog) -> None:
+    """Remove half-made files beside what a cut-off step was making: nobody else writes there before we take calls."""
+    if not isinstance(step, plans.RemoveFile | plans.WriteFile):
+        return
+    directory = os.path.dirname(step.path)
+    for name in dom0.listdir(directory):
+        if name.startswith(HALF_MADE):
+            log.write(f"remove half-made {directory}/{name}")
+            dom0.remove_file(f"{directory}/{name}")
