@@ -7,7 +7,7 @@ data; every other disk may be somebody's business and is never overwritten here.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from dtcxen_soap.answers import DisksReady, DisksRemoved
 from dtcxen_soap.errors import Busy, ParameterFault, Refused
@@ -184,3 +184,16 @@ def plan_kill(request: KillDisk, settings: Settings, facts: Facts) -> Plan | Dis
     steps += [RemoveFile(why=f"Remove {what}.", path=path, destroys=what) for path, what in doomed]
     steps.append(BlockVps(why="Let the number be used again.", vps=vps, reason=""))
     return Plan(f"remove the disks of VPS {vps}", tuple(steps), DisksRemoved(tuple(path for path, _ in doomed)))
+
+
+# -- housekeeping ---------------------------------------------------------------------------------
+
+
+def plan_purge(settings: Settings, facts: Facts) -> Plan | None:
+    """Remove disks that were set aside longer than keep_old_disk_hours ago; None when there are none."""
+    assert facts.now is not None
+    until = facts.now - timedelta(hours=settings.keep_old_disk_hours)
+    steps = tuple(
+        RemoveFile(why=f"Remove a disk that was kept since {kept.kept_since:%Y-%m-%d %H:%M}Z.", path=kept.path, destroys=f"the old disk {kept.path}")
+        for kept in facts.kept if kept.kept_since <= until)
+    return Plan(f"remove disks kept for more than {settings.keep_old_disk_hours} hours", steps) if steps else None

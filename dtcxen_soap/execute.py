@@ -105,7 +105,7 @@ class _Execution:
 
     def _step(self, step: Step, undo: ExitStack, scale: float) -> None:
         """One step with its place in the journal; its undo joins `undo` only once it succeeded."""
-        optional = _may_fail(step)
+        optional = step.may_fail
         if not optional and self._cancelled():
             raise Cancelled(f"before: {step.why}")
         n, behind = self._announce(step), self._done + _weight((step,)) * scale
@@ -320,13 +320,9 @@ def _reason(error: Exception, why: str) -> str:
     return str(error) or type(error).__name__
 
 
-def _may_fail(step: Step) -> bool:
-    return isinstance(step, Run) and step.may_fail
-
-
 def _split(steps: tuple[Step, ...]) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """The steps that count, and the ones at the end that may fail."""
-    last = next((place for place in range(len(steps), 0, -1) if not _may_fail(steps[place - 1])), 0)
+    last = next((place for place in range(len(steps), 0, -1) if not steps[place - 1].may_fail), 0)
     return steps[:last], steps[last:]
 
 

@@ -37,6 +37,11 @@ class NeedTenancy:
 
 
 @dataclass(frozen=True)
+class NeedKept:
+    """Every disk that was set aside on this node, of any VPS and tenancy: Facts.kept, .now."""
+
+
+@dataclass(frozen=True)
 class NeedInstall:
     """What an installation of `os_type` leans on: Facts.node, .bundle, .taken_macs."""
 
@@ -92,7 +97,7 @@ class NeedLog:
     lines: int
 
 
-Need = NeedDisks | NeedDomu | NeedTenancy | NeedInstall | NeedHooks | NeedIsos | NeedPings | NeedOsList | NeedJobs | NeedLog
+Need = NeedDisks | NeedDomu | NeedTenancy | NeedKept | NeedInstall | NeedHooks | NeedIsos | NeedPings | NeedOsList | NeedJobs | NeedLog
 
 # -- Records --------------------------------------------------------------------------------------
 

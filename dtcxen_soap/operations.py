@@ -14,7 +14,7 @@ from dtcxen_soap import requests as req
 from dtcxen_soap.access import Access, Caller, Role, admit
 from dtcxen_soap.calls import Call, Kind
 from dtcxen_soap.errors import ParameterFault, Refused
-from dtcxen_soap.facts import Facts, Need
+from dtcxen_soap.facts import Facts, Need, NeedKept
 from dtcxen_soap.install import reinstall
 from dtcxen_soap.plans import Plan
 from dtcxen_soap.settings import Settings
@@ -122,3 +122,9 @@ def prepare(name: str, given: Sequence[tuple[str, req.Given]], settings: Setting
         needs = (*needs, hooks.need(operation.name))
     job = getattr(request, "job", None) if operation.kind is Kind.CANCEL else None
     return Call(name, operation.kind, caller, vps, needs, decide, bool(getattr(request, "plan_only", None)), job)
+
+
+def housekeeping(settings: Settings) -> Call:
+    """The node's own call, made by the daemon's clock: drop what was kept long enough."""
+    node = Caller("node", Role.ADMIN)
+    return Call("housekeeping", Kind.NOW, node, None, (NeedKept(),), lambda facts: disks.plan_purge(settings, facts))

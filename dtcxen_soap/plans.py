@@ -22,12 +22,17 @@ Content = str | Secret
 
 @dataclass(frozen=True, kw_only=True)
 class _Base:
-    """`weight` is the step's share of the job's time, for the progress bar only."""
+    """`weight` is the step's share of the job's time, for the progress bar only.
+
+    With `may_fail` a failure is logged and the plan goes on. Once nothing but such steps is left
+    the plan has succeeded and its undo is forgotten, so what drops the old for good belongs there.
+    """
 
     why: str
     undo: tuple[Step, ...] = ()
     destroys: str = ""
     weight: int = 1
+    may_fail: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +54,6 @@ class Run(_Base):
     The environment is clean: PATH, locale, HOME and `env`. `marks` are texts that the output shows
     in this order, each another share of the step's progress. `stdin` may be a secret. Guest code
     and installers get a PID namespace of their own (`contained`), so that nothing outlives them.
-    With `may_fail` a failure is logged and the plan goes on (post hooks).
     """
 
     argv: tuple[str, ...]
@@ -61,7 +65,6 @@ class Run(_Base):
     confinement: Confinement | None = None
     timeout_seconds: int = 300
     ok_codes: tuple[int, ...] = (0,)
-    may_fail: bool = False
     marks: tuple[str, ...] = ()
 
 

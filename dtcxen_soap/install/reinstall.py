@@ -214,15 +214,15 @@ def _configure(request: Reinstall, vps: Vps, settings: Settings, facts: Facts) -
 
 
 def _drop(build: _Build, vps: Vps, settings: Settings, facts: Facts) -> tuple[Step, ...]:
-    """What is no longer needed once everything is in place."""
+    """What is no longer needed once everything is in place; from here on nothing is undone."""
     steps: tuple[Step, ...] = ()
     if facts.domu.configured:
         path = disks.config_path(vps.id, settings)
         kept = disks.previous_config_path(vps.id, settings)
-        steps += (RemoveFile(why="Let go of the configuration before the last.", path=kept),
-                  RenameFile(why="Keep the old configuration for its admin's hand edits.", source=f"{path}.old", target=kept))
+        steps += (RemoveFile(why="Let go of the configuration before the last.", path=kept, may_fail=True),
+                  RenameFile(why="Keep the old configuration for its admin's hand edits.", source=f"{path}.old", target=kept, may_fail=True))
     if not build.in_place:
         lost = "" if build.root.blank else f"the old system of VPS {vps.id}"
-        steps += (RemoveFile(why="Drop the old root disk.", path=f"{build.root.path}.old", destroys=lost),)
+        steps += (RemoveFile(why="Drop the old root disk.", path=f"{build.root.path}.old", destroys=lost, may_fail=True),)
     return steps
 

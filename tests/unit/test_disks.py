@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -137,3 +137,10 @@ def test_kill_twice_is_fine():
 def test_kill_lifts_the_block():
     plan = disks.plan_kill(KILL, SETTINGS, facts(root(False), tenancy=TenancyFact(1, "no room")))
     assert isinstance(plan, Plan) and isinstance(plan.steps[-1], BlockVps) and plan.steps[-1].reason == ""
+
+
+def test_disks_kept_long_enough_are_removed_and_no_others():
+    old, fresh = KeptDisk("/m/kept/a", GIB, NOW - timedelta(hours=24)), KeptDisk("/m/kept/b", GIB, NOW - timedelta(hours=23))
+    plan = disks.plan_purge(SETTINGS, facts(kept=(old, fresh)))
+    assert plan and [step.path for step in plan.steps if isinstance(step, RemoveFile)] == ["/m/kept/a"]
+    assert disks.plan_purge(SETTINGS, facts(kept=(fresh,))) is None
