@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -123,37 +125,42 @@ def test_links_that_go_round_are_an_error_and_not_there(root: Path) -> None:
     assert tree.look(["etc/deep"], ["etc/deep/*", "etc/*"]).paths == {"etc/deep"}
 
 
-def test_a_directory_that_turns_into_a_link_while_we_walk_is_refused(root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (root / "etc/ssh").mkdir()
+ACTIONS: list[Callable[[Tree, str], object]] = [
+    lambda tree, path: tree.read_text(path), lambda tree, path: tree.exists(path) or None, lambda tree, path: tree.remove(path),
+    lambda tree, path: tree.write(path, b"ours", 0o644, ME), lambda tree, path: tree.symlink(path, "x"), lambda tree, path: tree.make_directory(path)]
+
+
+def swap_after_the_check(monkeypatch: pytest.MonkeyPatch, path: Path, target: Path) -> None:
+    """Put a link to `target` in the place of `path` right after it was seen not to be a link."""
     real, swapped = os.readlink, list[Path]()
 
     def readlink(name: str, *, dir_fd: int | None = None) -> str:
         try:
             return real(name, dir_fd=dir_fd)
         finally:
-            if name == "ssh" and not swapped:
-                swapped.append((root / "etc/ssh").rename(root / "etc/ssh.moved"))
-                os.symlink(outside / "etc", root / "etc/ssh")
+            if name == path.name and not swapped:
+                swapped.append(path.rename(path.with_name("moved")))
+                os.symlink(target, path)
 
     monkeypatch.setattr(os, "readlink", readlink)
-    with pytest.raises(OSError):
-        Tree(str(root)).write("etc/ssh/passwd", b"x", 0o644, ME)
-    assert swapped and untouched(outside)
 
 
-def test_a_file_that_turns_into_a_link_is_replaced_not_followed(root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("number", range(len(ACTIONS)))
+def test_a_directory_that_turns_into_a_link_while_we_walk_leads_nowhere(root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    (root / "etc/ssh").mkdir()
+    swap_after_the_check(monkeypatch, root / "etc/ssh", outside / "etc")
+    result = None
+    with contextlib.suppress(OSError):
+        result = ACTIONS[number](Tree(str(root)), "etc/ssh/passwd")
+    assert result is None and (root / "etc/ssh").is_symlink() and untouched(outside)
+
+
+@pytest.mark.parametrize("number", [0, 3])
+def test_a_file_that_turns_into_a_link_is_neither_read_nor_written_through(root: Path, outside: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
     (root / "etc/motd").write_text("guest's")
-    real = os.rename
-
-    def rename(source: str, target: str, **handles: int) -> None:
-        if target == "motd":
-            (root / "etc/motd").unlink()
-            os.symlink(outside / "etc/passwd", root / "etc/motd")
-        real(source, target, **handles)
-
-    monkeypatch.setattr(os, "rename", rename)
-    Tree(str(root)).write("etc/motd", b"ours", 0o644, ME)
-    assert untouched(outside) and (root / "etc/motd").read_text() == "ours" and not (root / "etc/motd").is_symlink()
+    swap_after_the_check(monkeypatch, root / "etc/motd", outside / "etc/passwd")
+    assert ACTIONS[number](Tree(str(root)), "etc/motd") is None
+    assert untouched(outside) and (root / "etc/moved").read_text() == "guest's"
 
 
 def test_a_second_name_of_a_file_elsewhere_is_never_written_through(root: Path, outside: Path) -> None:
@@ -214,7 +221,7 @@ def test_look_tells_texts_and_what_is_there(root: Path, outside: Path) -> None:
         (root / path).write_text(path)
     os.symlink("/gone", root / "etc/dangling")
     os.symlink(outside, root / "etc/out")
-    fact = Tree(str(root)).look(["etc/fstab", "etc/none", "etc"], ["etc/ssh_host_*", "sbin/init", "etc/dangling", "etc/out/*/passwd", "*/fstab", "etc/h*", "none/*"])
+    fact = Tree(str(root)).look(["etc/fstab", "etc/none", "etc"], ["etc/ssh_host_*", "sbin/init", "etc/dangling", "etc/out/*/passwd", "*/fstab", "etc/*idden", "none/*"])
     assert fact.texts == {"etc/fstab": "etc/fstab"}
     assert fact.paths == {"etc", "etc/fstab", "etc/ssh_host_rsa_key", "etc/ssh_host_rsa_key.pub", "sbin/init", "etc/dangling"}
 
