@@ -134,12 +134,12 @@ class Reinstall(Request):
         return faults
 
     def _gateway_faults(self, settings: Settings) -> list[tuple[str, str, str]]:
-        gateways = self.gateways(settings)
-        if not gateways:
-            return [("given_gateways", "not given, and the node's GATEWAY is not set", types.GATEWAY.expected(settings))]
         networks = [address.interface.network for address in self.addresses]
         if not networks:
             return []
+        gateways = self.gateways(settings)
+        if not gateways:
+            return [("given_gateways", "not given, and the node's GATEWAY is not set", types.GATEWAY.expected(settings))]
         faults = []
         for gateway in gateways:
             if not any(network.version == gateway.version for network in networks):

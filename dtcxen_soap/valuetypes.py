@@ -47,7 +47,7 @@ class ValueType:
             if not facets.min_length <= len(text) <= facets.max_length:
                 raise ValueError("empty" if not text else f"{len(text)} characters are too many" if len(text) > facets.max_length else "too short")
         else:
-            text = text.strip()
+            text = text.strip(" \t\r\n")
         if facets.base == "integer":
             if not re.fullmatch(r"[+-]?[0-9]{1,18}", text, re.ASCII):
                 raise ValueError("empty" if not text else "not a whole number")
@@ -55,7 +55,7 @@ class ValueType:
                 raise ValueError("too small" if int(text) < facets.minimum else "too large")
         if facets.choices and text not in facets.choices:
             raise ValueError("empty" if not text else "not one of the words allowed")
-        if facets.pattern and not re.fullmatch(facets.pattern, text):
+        if facets.pattern and not re.fullmatch(facets.pattern, text, re.ASCII):
             raise ValueError("not of the form allowed")
         return self.read(text, settings)
 

@@ -1,0 +1,102 @@
+"""Every request that a real client was recorded to send is answered as the client can read it."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from passlib.hash import sha512_crypt
+
+from dtcxen_soap.operations import find
+from dtcxen_soap.vps import VpsId
+from dtcxen_soap.wire import encoding, legacy
+from tests.wirekit import ADMIN, ANSWERS, PASSWORD, RECORDED, Reply, Wire, parse, recorded
+
+FILES = sorted(path.relative_to(RECORDED).as_posix() for path in RECORDED.glob("*/*.http"))
+SIGNED_IN = "Basic " + base64.b64encode(f"{ADMIN}:{PASSWORD}".encode()).decode()
+NOT_HERE_YET = {
+    "changeBSDkernel", "changeVPSsoapPassword", "changeVPSsshKey", "changeVPSxmPassword", "destroyVPS", "fsckVPSpartition", "getCollectedPerformanceData",
+    "getInstallableAPP", "listStartedVPS", "shutdownVPS", "startVPS", "writeXenHVMconf",
+}
+NO_SOAP_11 = {
+    "gsoap/startVPS.http": "SOAP-ENV:VersionMismatch: SOAP 1.2 is not spoken here",
+    "soaplite/startVPS.ns-empty-illegal.http": "SOAP-ENV:Client.XMLSyntaxError: not well-formed XML at line 1",
+}
+REFUSED = {
+    "nusoap/reinstallVPSos.nullgw.http": ("MissingParameter: reinstallVPSos: nics: missing parameter", "nics"),
+    "nusoap/setupLVMDisks.nullvps.http": ("NilParameter: setupLVMDisks: vpsname: null", "vpsname"),
+    "phpsoap/reinstallVPSos.positional.http": ("InvalidParameter: reinstallVPSos: param0: unknown parameter", "param0"),
+    "soappy/reinstallVPSos.positional.http": ("InvalidParameter: reinstallVPSos: v1: unknown parameter", "v1"),
+}
+
+
+def operation(file: str) -> str:
+    return file.rpartition("/")[2].split(".")[0]
+
+
+def ask(wire: Wire, file: str) -> Reply:
+    reply = wire.raw(recorded(RECORDED / file, SIGNED_IN))
+    assert reply is not None
+    return reply
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if operation(file) not in NOT_HERE_YET and file not in REFUSED])
+def test_is_answered_in_the_old_shape(file: str, tmp_path: Path) -> None:
+    wire = Wire(tmp_path)
+    reply = ask(wire, file)
+    assert reply.status == 200, reply.fault
+    form = find(operation(file), rpc=True)
+    assert form is not None
+    expected = encoding.message(form.name, "", legacy.old_reply(ANSWERS[form.operation.answer]))
+    assert _plain(reply.result) == _plain(expected[0][0][0])
+    assert reply.headers["content-type"].startswith("text/xml")
+    assert [call.operation for call in wire.engine.calls] == [form.name]
+    assert wire.engine.calls[0].vps in (None, VpsId(1))
+
+
+def _plain(element: object) -> object:
+    return [_plain(child) for child in element] or element.text, dict(element.attrib)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("file", sorted(REFUSED))
+def test_is_refused_by_name(file: str, tmp_path: Path) -> None:
+    wire = Wire(tmp_path)
+    reply = ask(wire, file)
+    assert reply.status == 500 and REFUSED[file][0] in reply.fault
+    assert reply.text("parameter") == REFUSED[file][1]
+    assert not wire.engine.calls
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if operation(file) in NOT_HERE_YET and file not in NO_SOAP_11])
+def test_of_a_later_part_is_an_unknown_operation(file: str, tmp_path: Path) -> None:
+    reply = ask(Wire(tmp_path), file)
+    assert reply.status == 500 and f"Client.UnknownOperation: {operation(file)}: unknown operation" in reply.fault
+
+
+def test_what_is_not_here_yet_is_in_no_catalogue() -> None:
+    assert {operation(file) for file in FILES if find(operation(file), rpc=True) is None} == NOT_HERE_YET
+
+
+@pytest.mark.parametrize("file", sorted(NO_SOAP_11))
+def test_is_no_soap_11(file: str, tmp_path: Path) -> None:
+    reply = ask(Wire(tmp_path), file)
+    assert reply.status == 500 and reply.fault.startswith(NO_SOAP_11[file])
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.startswith("soaplite/")])
+def test_a_client_without_credentials_is_challenged(file: str, tmp_path: Path) -> None:
+    wire = Wire(tmp_path)
+    protocol, transport = wire.connect()
+    protocol.dataReceived(recorded(RECORDED / file))
+    reply = parse(transport.value())
+    assert reply.status == 401 and reply.headers["www-authenticate"].startswith("Basic realm=")
+
+
+def test_credentials_beyond_ascii_are_bytes(tmp_path: Path) -> None:
+    path = RECORDED / "nusoap/startVPS.nonascii-credentials.http"
+    header = next(line for line in path.read_text().splitlines() if line.startswith("Authorization"))
+    user, _, password = base64.b64decode(header.rpartition(" ")[2]).partition(b":")
+    wire = Wire(tmp_path, f"{user.decode()}:{sha512_crypt.using(rounds=1000).hash(password)}\n")
+    reply = wire.raw(recorded(path))
+    assert not password.isascii() and reply is not None and "UnknownOperation" in reply.fault
