@@ -170,7 +170,7 @@ class GuestNetwork:
 
 @dataclass(frozen=True)
 class Vps:
-    """One VPS as its domU's configuration describes it."""
+    """One VPS as its domU's configuration describes it. `vcpus` None is Xen's own default, one."""
 
     id: VpsId
     ram: Mib
@@ -180,3 +180,4 @@ class Vps:
     kernel: str = ""
     ramdisk: str = ""
     extra: str = ""
+    vcpus: int | None = None

@@ -40,10 +40,10 @@ _CARD_NAMES = (
     "etc/udev/rules.d/70-persistent-net.rules", "etc/udev/rules.d/z25_persistent-net.rules", "etc/udev/rules.d/z45_persistent-net-generator.rules",
     "etc/udev/rules.d/30-net_persistent-names.rules", "etc/udev/rules.d/70-net.rules", "etc/iftab", "etc/systemd/network/70-persistent-net.link")
 
-TEXTS = (ifupdown.PATH, ifcfg.GENERAL, resolvconf.PATH)
+TEXTS = (ifcfg.GENERAL, resolvconf.PATH)
 GLOBS = (
     *_NETPLAN, netplan.DIRECTORY, f"{netplan.DIRECTORY}/*.yaml", f"{netplan.DIRECTORY}/*.yml",
-    *_IFUP, "etc/network", _SOURCED, f"{_SOURCED}/*",
+    *_IFUP, "etc/network", ifupdown.PATH, _SOURCED, f"{_SOURCED}/*",
     ifcfg.DIRECTORY, _RED_HAT_IFUP, *(f"{ifcfg.DIRECTORY}/{kind}-*" for kind in ("ifcfg", "route", "route6", "rule", "rule6")),
     *_NETWORK_MANAGER, f"{keyfile.DIRECTORY}/*", _NETWORK_MANAGER_ENABLED,
     *_NETWORKD, *_SYSTEMD, f"{networkd.DIRECTORY}/*.network", _NETWORKD_ENABLED, *_RESOLVED_ENABLED,
@@ -146,7 +146,7 @@ def _is_stale(path: str, system: System) -> bool:
 
 def _quiet(tree: TreeFact, system: System) -> Iterator[TreeFile]:
     """Files that make others keep their hands off the card."""
-    if system.name != "ifupdown" and (tree.has(ifupdown.PATH)):
+    if system.name != "ifupdown" and tree.has(ifupdown.PATH):
         yield ifupdown.loopback_only(tree.has(_SOURCED))
     if tree.has(_CLOUD):
         yield TreeFile(_CLOUD_FILE, lines(NOTE, "network:", "  config: disabled"))
