@@ -235,14 +235,16 @@ class _Execution:
 
     def _undo(self, back: Step) -> None:
         """Run one undo step. A command may not be repeatable, so it leaves the journal before it runs, the others after."""
-        forget = lambda: self._tidy("Write the journal", lambda: self._journal.undo_done(self._job, plans.undo_to_record(back)))
         self._log.write(f"{_clock()} undo: {back.why}")
         if isinstance(back, Run):
-            forget()
+            self._forget(back)
         if self._tidy(back.why, lambda: self._pay(back)):
             self._undone.append(back.why)
         if not isinstance(back, Run):
-            forget()
+            self._forget(back)
+
+    def _forget(self, back: Step) -> None:
+        self._tidy("Write the journal", lambda: self._journal.undo_done(self._job, plans.undo_to_record(back)))
 
     def _pay(self, step: Step) -> None:
         """Run an undo step or an error hook; no cancel cuts it short."""
