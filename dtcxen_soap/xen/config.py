@@ -49,16 +49,16 @@ def _lines(vps: Vps) -> Iterator[str]:
     yield f"memory = {int(vps.ram)}"
     if vps.vcpus is not None:
         yield f"vcpus = {int(vps.vcpus)}"
-    yield f"vif = [ {quote(_vif(vps.nic))} ]"
+    yield f"vif = [ {quote(_vif_spec(vps.nic))} ]"
     yield "disk = ["
-    yield from (f"    {quote(_disk(disk))}," for disk in vps.disks)
+    yield from (f"    {quote(_disk_spec(disk))}," for disk in vps.disks)
     yield "]"
     yield f"root = {quote(f'/dev/{DiskRole.ROOT.value} ro')}"
     yield f"extra = {quote(' '.join((CONSOLE, OLD_CARD_NAMES, vps.extra)).rstrip())}"
     yield from ('on_poweroff = "destroy"', 'on_reboot = "restart"', 'on_crash = "restart"')
 
 
-def _vif(nic: Nic) -> str:
+def _vif_spec(nic: Nic) -> str:
     """`ip` feeds the node's anti-spoofing scripts: all addresses, without their prefixes, separated by blanks."""
     parts = [f"mac={nic.mac}"]
     if nic.addresses:
@@ -70,7 +70,7 @@ def _vif(nic: Nic) -> str:
     return ",".join(parts)
 
 
-def _disk(disk: Disk) -> str:
+def _disk_spec(disk: Disk) -> str:
     """An image file or a volume; xl finds out which. `target` is last because it takes the rest, but for a last comma."""
     if not disk.path.startswith("/") or disk.path.endswith(","):
         raise ValueError(f"{disk.path!r} is not the path of a disk")
