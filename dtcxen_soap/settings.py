@@ -220,6 +220,11 @@ class Row:
     help: str
     group: str
 
+    @property
+    def secret(self) -> bool:
+        """Whether its value must not be shown."""
+        return self.parser is Secret
+
 
 def _rows() -> Iterator[Row]:
     group = ""
@@ -242,29 +247,45 @@ class Loaded:
     warnings: tuple[str, ...]
 
 
-def _assignments(text: str, where: str) -> Iterator[tuple[str, str, str]]:
-    """Yield (place, key, value) of each line; the last part of a shell comment or quote is the shell's."""
+@dataclass(frozen=True)
+class Examined:
+    """A configuration file, read as far as it can be. `settings` is None when there are problems.
+
+    `texts` holds every effective value as it is written (a bad one too), `sources` where it came from
+    ("default" or "file:line"), by the setting's name.
+    """
+
+    settings: Settings | None
+    texts: dict[str, str]
+    sources: dict[str, str]
+    problems: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+
+def _assignment(line: str) -> tuple[str, str]:
+    """Key and value of a line as a shell would take it; ValueError says why it would not."""
+    key, equals, value = line.removeprefix("export ").partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\s*", key):
+        raise ValueError("not KEY=value")
+    try:
+        return key.strip(), " ".join(shlex.split(value, comments=True))
+    except ValueError as error:
+        raise ValueError(f"{key.strip()}: {error}") from None
+
+
+def _given(text: str, where: str, problems: list[str], warnings: list[str]) -> dict[str, tuple[str, str]]:
+    """Place and value of each setting that the file names."""
+    given: dict[str, tuple[str, str]] = {}
     for number, line in enumerate(text.splitlines(), 1):
         place = f"{where}:{number}"
         stripped = line.strip()
         if not stripped or stripped.startswith("#"):
             continue
-        key, equals, value = stripped.removeprefix("export ").partition("=")
-        if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*\s*", key):
-            raise Misconfigured(f"{place}: not KEY=value")
         try:
-            words = shlex.split(value, comments=True)
+            key, value = _assignment(stripped)
         except ValueError as error:
-            raise Misconfigured(f"{place}: {key.strip()}: {error}") from None
-        yield place, key.strip(), " ".join(words)
-
-
-def load(text: str, where: str = "dtc-xen.conf") -> Loaded:
-    """Parse a configuration file; raise Misconfigured with every problem, each with file:line."""
-    given: dict[str, tuple[str, str]] = {}
-    problems: list[str] = []
-    warnings: list[str] = []
-    for place, key, value in _assignments(text, where):
+            problems.append(f"{place}: {error}")
+            continue
         row = _BY_NAME.get(key.lower())
         if row is None:
             near = difflib.get_close_matches(key.lower(), _BY_NAME, 1, 0.6)
@@ -274,23 +295,37 @@ def load(text: str, where: str = "dtc-xen.conf") -> Loaded:
         if row.name in given:
             warnings.append(f"{place}: {row.name} is set again; the last one counts")
         given[row.name] = (place, value)
+    return given
+
+
+def examine(text: str, where: str = "dtc-xen.conf") -> Examined:
+    """Read a configuration file and list every problem in it, each with file:line; raises nothing."""
+    problems: list[str] = []
+    warnings: list[str] = []
+    given = _given(text, where, problems, warnings)
     values: dict[str, Any] = {}
-    sources: dict[str, str] = {}
+    found = {row.name: given.get(row.name, ("default", row.default)) for row in TABLE}
     for row in TABLE:
-        place, value = given.get(row.name, ("default", row.default))
-        sources[row.name] = place
+        place, value = found[row.name]
         try:
             values[row.name] = row.parser(value)
         except ValueError as error:
-            shown = "" if row.parser is Secret else f" {value!r}"
+            shown = "" if row.secret else f" {value!r}"
             problems.append(f"{place}: {row.name}:{shown} is not valid, {error}")
-    if problems:
-        raise Misconfigured(*problems)
-    settings = Settings(**values)
-    problems = list(_contradictions(settings, sources))
-    if problems:
-        raise Misconfigured(*problems)
-    return Loaded(settings, sources, tuple(warnings))
+    sources = {name: place for name, (place, _) in found.items()}
+    settings = Settings(**values) if len(values) == len(TABLE) else None
+    if settings:
+        problems += _contradictions(settings, sources)
+    texts = {row.name: "(redacted)" if row.secret and found[row.name][1] else found[row.name][1] for row in TABLE}
+    return Examined(None if problems else settings, texts, sources, tuple(problems), tuple(warnings))
+
+
+def load(text: str, where: str = "dtc-xen.conf") -> Loaded:
+    """Parse a configuration file; raise Misconfigured with every problem, each with file:line."""
+    found = examine(text, where)
+    if found.settings is None:
+        raise Misconfigured(*found.problems)
+    return Loaded(found.settings, found.sources, found.warnings)
 
 
 def _contradictions(settings: Settings, sources: dict[str, str]) -> Iterator[str]:

@@ -44,9 +44,14 @@ def schema_pattern(pattern: str) -> str:
     return written
 
 
+def of(chosen: settings.Settings, address: str) -> bytes:
+    """The WSDL of a node with these settings, its service at `address`."""
+    return build(HttpBase(soap.application(chosen, lambda call: None)), address)
+
+
 def default() -> bytes:
     """The WSDL of a node with default settings: the text of wsdl/dtcxen.wsdl."""
-    return build(HttpBase(soap.application(settings.defaults(), lambda call: None)), ANYWHERE)
+    return of(settings.defaults(), ANYWHERE)
 
 
 if __name__ == "__main__":

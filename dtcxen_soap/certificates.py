@@ -1,0 +1,67 @@
+"""A node's own key and self-signed certificate, for a node that has none yet.
+
+EC P-256, which every TLS 1.2 client takes and which costs little per connection. The extensions are
+those that strict verifiers ask of a certificate that is its own anchor (RFC 5280, 4.2.1).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from dtcxen_soap.vps import Secret
+
+VALID_DAYS = 3652
+_NOT_YET_SYNCED = timedelta(hours=1)
+_LONGEST_COMMON_NAME = 64
+
+
+def new_key() -> Secret:
+    """A fresh private key as unencrypted PKCS #8 PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    return Secret(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode())
+
+
+def self_signed(key: Secret, names: Sequence[str], now: datetime) -> str:
+    """A certificate in PEM for `names` (host names and addresses), valid for ten years from `now` (UTC).
+
+    It begins an hour early, for clients whose clock is behind. ValueError for a key that cannot be
+    read without a passphrase, and for no names.
+    """
+    if not names:
+        raise ValueError("a certificate needs a name")
+    private = _load(key)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0][:_LONGEST_COMMON_NAME])])
+    identifier = x509.SubjectKeyIdentifier.from_public_key(private.public_key())
+    builder = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(private.public_key()).serial_number(x509.random_serial_number())
+        .not_valid_before(now - _NOT_YET_SYNCED).not_valid_after(now + timedelta(days=VALID_DAYS))
+        .add_extension(x509.SubjectAlternativeName([_general_name(item) for item in names]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(identifier, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False))
+    return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _load(key: Secret) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+    try:
+        private = serialization.load_pem_private_key(key.reveal().encode(), None)
+    except (TypeError, ValueError) as error:
+        raise ValueError("a private key that opens without a passphrase is needed") from error
+    if not isinstance(private, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
+        raise ValueError("an RSA or EC key is needed")
+    return private
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)

@@ -1,0 +1,90 @@
+"""`dtcxen`: makes a node, serves it, looks at its settings, and calls it; a subcommand per module cli_*.py.
+
+Exit codes: 0 done; 1 refused, failed, or problems found; 2 the command line itself is wrong;
+3 the daemon cannot be reached. What was asked for goes to standard output, all else to standard error. What takes long to import is imported where it is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from dtcxen_soap import __version__, cli_call, cli_init, cli_node, cli_plan
+from dtcxen_soap.cli_console import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Parser, Unreachable, UsageError, complain
+from dtcxen_soap.errors import DtcxenError, Failed, Misconfigured, Refused
+
+_EXAMPLES = """\
+a node of your own, below one directory, and a first call:
+  dtcxen init ./node
+  dtcxen serve --config ./node/etc/dtc-xen/dtc-xen.conf
+  dtcxen call --config ./node/etc/dtc-xen/dtc-xen.conf listInstallableOS
+
+each command has its own help:
+  dtcxen call --help
+  dtcxen call reinstallOS --help
+
+exit codes: 0 done; 1 refused, failed, or problems found; 2 wrong usage; 3 the daemon cannot be reached"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    made = Parser(prog="dtcxen", description="The node daemon of the DTC hosting panel, and its client.", epilog=_EXAMPLES)
+    made.add_argument("--version", action="version", version=f"dtcxen {__version__}")
+    commands = made.add_subparsers(metavar="COMMAND", required=True)
+    for module in (cli_init, cli_node, cli_plan, cli_call):
+        module.add_to(commands)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code. `console_scripts` exits with what this returns."""
+    try:
+        options = _parse(arguments)
+        code: int = options.run(options)
+        sys.stdout.flush()
+        return code
+    except UsageError as error:
+        complain(str(error))
+        return USAGE
+    except Unreachable as error:
+        complain(str(error))
+        return UNREACHABLE
+    except DtcxenError as error:
+        for line in _lines(error):
+            complain(line)
+        return FAILED
+    except OSError as error:
+        return _machine_says(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """The options; name=value words may stand anywhere, which argparse alone does not take."""
+    command_line = parser()
+    options, rest = command_line.parse_known_args(arguments)
+    if rest and ("values" not in options or any(word.startswith("-") for word in rest)):
+        command_line.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        options.values += rest
+    return options
+
+
+def _lines(error: DtcxenError) -> list[str]:
+    """An error as an admin reads it: a line per fault or problem, a failure in full."""
+    if isinstance(error, Refused):
+        return [str(fault) for fault in error.faults]
+    if isinstance(error, Misconfigured):
+        return list(error.problems)
+    return [error.in_full() if isinstance(error, Failed) else str(error)]
+
+
+def _machine_says(error: OSError) -> int:
+    """A file that cannot be read or written. Whoever closed our output wanted no more: no complaint then."""
+    if isinstance(error, BrokenPipeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    complain(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    return FAILED
