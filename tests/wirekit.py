@@ -45,6 +45,11 @@ ANSWERS: Mapping[type, Any] = {
         answers.CancelAsked(7, True),
     )
 }
+SAMPLES = {
+    "VpsName": "xen01", "OsType": "debian", "Password": "s3cr&t \u20ac", "HostName": "www.example.org", "Nics": "192.0.2.10/24 2001:db8::2/64",
+    "Gateway": "192.0.2.1", "NameServers": "192.0.2.53,2001:db8::53", "ImageType": "vbd", "Flag": "true", "DiskSizeMib": "1024",
+    "SwapSizeMib": "128", "RamSizeMib": " 256 ", "TimeoutMs": "1000", "EchoCount": "1", "LineCount": "20", "JobId": "7", "RowLimit": "5",
+}
 
 
 class AnsweringEngine:

@@ -130,7 +130,7 @@ def _simple(text: str, kind: str, boolean: bool) -> Given:
         return Malformed("a boolean where a text or number is expected")
     if kind in ("base64Binary", "base64"):
         try:
-            text = base64.b64decode(text).decode("utf-8")
+            text = base64.b64decode("".join(text.split()), validate=True).decode("utf-8")
         except (binascii.Error, UnicodeDecodeError):
             return Malformed("base64 that holds no UTF-8 text")
         if not legal(text):

@@ -6,6 +6,7 @@ get. Shapes: the recorded replies of the original daemon.
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from functools import singledispatch
 from typing import Any
@@ -47,7 +48,7 @@ def _(answer: answers.VpsState) -> Any:
 @old_reply.register
 def _(answer: answers.InstallLog) -> str:
     """The original joined lines that still had their ends, and blanked what is not ASCII."""
-    return "\n".join(line.encode("ascii", "replace").decode().replace("?", " ") if not line.isascii() else line for line in answer.text.splitlines(keepends=True))
+    return re.sub(r"\n(?!\Z)", "\n\n", re.sub(r"[^\x00-\x7f]", " ", answer.text))
 
 
 @old_reply.register

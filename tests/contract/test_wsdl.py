@@ -18,17 +18,12 @@ from dtcxen_soap.operations import Form, forms
 from dtcxen_soap.valuetypes import ValueType
 from dtcxen_soap.wire import wsdl
 from dtcxen_soap.wire.xmlnames import TNS, XSD, legal
-from tests.wirekit import ANSWERS, Wire
+from tests.wirekit import ANSWERS, SAMPLES, Wire
 
 COMMITTED = Path(__file__).parents[2] / "wsdl" / "dtcxen.wsdl"
 NODE = configuration.load("NETMASK=255.255.255.0\nBROADCAST=192.0.2.255").settings
 FORMS = forms(rpc=False)
 TYPES = sorted({item.type.name: item.type for form in FORMS for item in form.parameters if not item.rpc_only}.items())
-SAMPLES = {
-    "VpsName": "xen01", "OsType": "debian", "Password": "s3cr&t \u20ac", "HostName": "www.example.org", "Nics": "192.0.2.10/24 2001:db8::2/64",
-    "Gateway": "192.0.2.1", "NameServers": "192.0.2.53,2001:db8::53", "ImageType": "vbd", "Flag": "true", "DiskSizeMib": "1024",
-    "SwapSizeMib": "128", "RamSizeMib": " 256 ", "TimeoutMs": "1000", "EchoCount": "1", "LineCount": "20", "JobId": "7", "RowLimit": "5",
-}
 
 
 @functools.cache
