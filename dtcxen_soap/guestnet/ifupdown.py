@@ -73,7 +73,7 @@ def _ipv6(network: GuestNetwork, has_ipv4: bool) -> Iterator[str]:
         yield f"auto {CARD}"
     yield f"iface {CARD} inet6 static"
     yield from _indent(f"address {every[0].ip}", f"netmask {every[0].interface.network.prefixlen}", "accept_ra 0", "autoconf 0")
-    yield from _indent(*(f"post-up ip -6 addr replace {address.interface} dev {CARD}" for address in every[1:]), *_route6(network))
+    yield from _indent(*_route6(network), *(f"post-up ip -6 addr replace {address.interface} dev {CARD}" for address in every[1:]))
     if not has_ipv4:
         yield from _indent(*_dns(network))
 

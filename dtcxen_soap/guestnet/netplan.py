@@ -1,4 +1,4 @@
-"""/etc/netplan of Ubuntu and of Debian's cloud images (netplan(5), 0.90 to 1.1).
+"""/etc/netplan of Ubuntu and of Debian's cloud images (netplan(5), 0.98 to 1.1).
 
 The card is matched by its MAC address and not renamed here: were a name demanded and not given,
 there would be no network at all. The default route is written as a route, since gateway4 is
