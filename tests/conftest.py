@@ -132,3 +132,11 @@ def golden(request: pytest.FixtureRequest) -> Any:
         assert path.is_file(), f"tests/golden/{name} is missing: pytest --rewrite makes it"
         assert text == path.read_text()
     return compare
+
+
+@pytest.fixture(scope="session")
+def debian13() -> Any:
+    """The cached Debian 13 with real clients (tools/debian13.py): debian13.command(argv, bind) runs in it. For root tests."""
+    from tools import debian13
+    debian13.build()
+    return debian13
