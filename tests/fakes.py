@@ -85,6 +85,7 @@ class ScriptedDom0(Dom0):
         self.mounts: list[tuple[str, str, str, str]] = []
         self.loops: dict[str, str] = {}
         self.written: set[str] = set()
+        self.blocks: dict[str, int] = {}
         self.groups: dict[int, int] = {}
         self.installed: frozenset[str] | None = None
         self.members: dict[str, tuple[Member, ...]] = {}
@@ -188,7 +189,8 @@ class ScriptedDom0(Dom0):
         uid, gid = self.memory.owners.get(path, (0, 0))
         mode = self.memory.modes.get(path, 0o644 if path in self.files else 0o755)
         size = self.memory.sizes.get(path, len(self.files.get(path, b"")))
-        return os.stat_result((kind | mode, 1, 1, 1, uid, gid, size, 0, 0, 0))
+        blocks = self.blocks.get(path, -(-size // 512))
+        return os.stat_result((kind | mode, 1, 1, 1, uid, gid, size, 0, 0, 0), {"st_blocks": blocks})
 
     def is_regular(self, path: str) -> bool:
         return path in self.files

@@ -1,0 +1,112 @@
+"""Fills Facts: what this dom0 really has, looked up anew for every call, and only what was asked for. Never writes.
+
+By noun: survey_disks.py (image files), survey_domu.py (configurations, what runs), survey_node.py
+(the dom0), survey_programs.py (bundles and hooks), survey_isos.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, assert_never
+
+from dtcxen_soap import survey_disks, survey_domu, survey_isos, survey_node, survey_programs
+from dtcxen_soap.dom0 import Dom0
+from dtcxen_soap.facts import (
+    Facts,
+    Need,
+    NeedDisks,
+    NeedDomu,
+    NeedHooks,
+    NeedInstall,
+    NeedIsos,
+    NeedJobs,
+    NeedKept,
+    NeedLog,
+    NeedOsList,
+    NeedPings,
+    NeedTenancy,
+    PingFact,
+)
+from dtcxen_soap.journal import Journal
+from dtcxen_soap.ping import Echoes, ping_all
+from dtcxen_soap.settings import Settings
+from dtcxen_soap.vps import IpAddress, VpsId
+
+Found = dict[str, Any]
+Pinger = Callable[[Iterable[IpAddress], int, int], Mapping[IpAddress, Echoes]]
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Survey:
+    """Safe from any thread. `busy` is the engine's word for a job that holds a VPS, "" without one."""
+
+    def __init__(
+            self, settings: Settings, dom0: Dom0, journal: Journal, busy: Callable[[VpsId], str],
+            clock: Callable[[], datetime] = _now, pinger: Pinger = ping_all) -> None:
+        self._settings, self._dom0, self._journal, self._busy = settings, dom0, journal, busy
+        self._clock, self._pinger = clock, pinger
+
+    def replace_settings(self, settings: Settings) -> None:
+        """Use new settings from the next fill on."""
+        self._settings = settings
+
+    def fill(self, needs: tuple[Need, ...]) -> Facts:
+        """The facts of `needs`; all others stay empty. Failed, or OSError, when the node cannot tell."""
+        settings = self._settings
+        domus = tuple(NeedDomu(need.vps) for need in needs if isinstance(need, NeedDisks))
+        found: Found = {"now": self._clock()}
+        for need in dict.fromkeys((*needs, *domus)):
+            found |= self._find(need, settings)
+        return Facts(**found)
+
+    def _find(self, need: Need, settings: Settings) -> Found:
+        match need:
+            case NeedDisks(vps):
+                return self._disks(vps, settings)
+            case NeedDomu(vps):
+                return {"domu": survey_domu.domu(self._dom0, settings, vps), "busy": self._busy(vps)}
+            case NeedTenancy(vps):
+                return {"tenancy": self._journal.tenancy(vps)}
+            case NeedKept():
+                return {"kept": survey_disks.all_kept(self._dom0, settings)}
+            case NeedInstall(_, os_type):
+                return self._install(os_type, settings)
+            case NeedHooks(operation):
+                return {"hooks": survey_programs.hooks(settings, operation)}
+            case NeedIsos(vps):
+                return {"isos": survey_isos.isos(settings, vps)}
+            case NeedPings():
+                return {"pings": self._pings(need, settings)}
+            case NeedOsList():
+                return {"bundles": survey_programs.bundle_names(settings)}
+            case NeedJobs():
+                return {"jobs": self._journal.jobs(need)}
+            case NeedLog(vps, lines):
+                return {"log": self._journal.latest_log(vps, lines)}
+        assert_never(need)
+
+    def _disks(self, vps: VpsId, settings: Settings) -> Found:
+        tenancy = self._journal.tenancy(vps).number
+        return {
+            "disks": survey_disks.disks(self._dom0, settings, vps),
+            "kept": survey_disks.kept(self._dom0, settings, vps, tenancy),
+            "leftovers": survey_disks.leftovers(self._dom0, settings, vps),
+            "room": survey_disks.room(self._dom0, settings),
+        }
+
+    def _install(self, os_type: str, settings: Settings) -> Found:
+        return {
+            "node": survey_node.node(self._dom0, settings),
+            "bundle": survey_programs.bundle(settings, os_type),
+            "taken_macs": survey_domu.taken_macs(self._dom0, settings),
+        }
+
+    def _pings(self, need: NeedPings, settings: Settings) -> tuple[PingFact, ...]:
+        """One row per VPS and address; an address that several VPSes name is pinged once."""
+        rows = [(vps, address) for vps, config in survey_domu.configured(self._dom0, settings) for address in dict.fromkeys(config.addresses)]
+        echoes = self._pinger((address for _, address in rows), need.timeout_ms, need.count)
+        return tuple(PingFact(vps, address, *echoes[address]) for vps, address in rows)

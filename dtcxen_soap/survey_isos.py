@@ -1,0 +1,87 @@
+"""ISOs in the homes of VPS owners: hostile ground, where a name may be a link, a pipe or a lie.
+
+Directories are opened one by one from ttyssh_home on, never through a link; a file counts only
+when it is regular and begins as ISO 9660 says (ECMA-119, 8.1: "CD001" in the first volume descriptor).
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+
+from dtcxen_soap.facts import IsoFact
+from dtcxen_soap.settings import Settings
+from dtcxen_soap.vps import VpsId
+
+SIGNATURE = b"CD001"
+SIGNATURE_AT = 32769
+MOST = 1000
+MOST_ENTRIES = 20_000
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+
+def isos(settings: Settings, vps: VpsId) -> tuple[IsoFact, ...]:
+    """The ISOs in the VPS's iso/, and those in its home, where the original had them; by name, at most MOST.
+
+    A name that is in both means the one in iso/.
+    """
+    found: dict[str, IsoFact] = {}
+    for folders in ((vps.name, "iso"), (vps.name,)):
+        for iso in _in_directory(settings.ttyssh_home, folders):
+            if len(found) < MOST:
+                found.setdefault(iso.name, iso)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _in_directory(top: str, folders: tuple[str, ...]) -> Iterator[IsoFact]:
+    with ExitStack() as handles:
+        try:
+            handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            handles.callback(os.close, handle)
+            for folder in folders:
+                handle = os.open(folder, _DIRECTORY, dir_fd=handle)
+                handles.callback(os.close, handle)
+            names = sorted(_names(handle))
+        except OSError:
+            return
+        for name in names:
+            if (iso := _iso(handle, name)) is not None:
+                yield iso
+
+
+def _names(directory: int) -> Iterator[str]:
+    """Names of ISOs among the first MOST_ENTRIES; never one that a reply or a terminal could choke on."""
+    with os.scandir(directory) as entries:
+        for entry in itertools.islice(entries, MOST_ENTRIES):
+            if entry.name.lower().endswith(".iso") and entry.name.isprintable():
+                yield entry.name
+
+
+def _iso(directory: int, name: str) -> IsoFact | None:
+    """The ISO of this name; None when it is none. Only regular files are opened, since opening others may have effects."""
+    try:
+        if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
+            return None
+        handle = os.open(name, _FILE, dir_fd=directory)
+    except OSError:
+        return None
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode) or os.pread(handle, len(SIGNATURE), SIGNATURE_AT) != SIGNATURE:
+            return None
+        return IsoFact(name, status.st_size, _time(status.st_mtime))
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+
+
+def _time(seconds: float) -> datetime:
+    """Owners may set any time, also those that no calendar has."""
+    return datetime.fromtimestamp(min(max(int(seconds), 0), int(_LAST_SECOND)), UTC)

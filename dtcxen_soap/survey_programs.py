@@ -1,0 +1,123 @@
+"""Programs of the admin that run as root: bundles and hooks, and whether anybody else could have written them."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+
+from dtcxen_soap.facts import BundleFact, HookFact
+from dtcxen_soap.settings import Settings
+
+SCRIPTS = ("install_os", "custom_os", "setup_network", "last_stage_custom")
+TARBALLS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")
+PHASES = ("pre", "post", "error")
+_BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_HOOK_NAME = re.compile(r"[A-Za-z0-9_-]+")
+
+
+# -- bundles --------------------------------------------------------------------------------------
+
+
+def bundle_names(settings: Settings) -> tuple[str, ...]:
+    """Directories of os_dir that hold something to install, with a name that callers can write."""
+    names = (name for name in _names(settings.os_dir) if _BUNDLE_NAME.fullmatch(name))
+    return tuple(name for name in names if any(each == SCRIPTS[0] or each.endswith(TARBALLS) for each in _names(f"{settings.os_dir}/{name}")))
+
+
+def bundle(settings: Settings, name: str) -> BundleFact | None:
+    """The bundle of this name with every reason why it must not run; None when there is none."""
+    path = f"{settings.os_dir}/{name}"
+    if not _BUNDLE_NAME.fullmatch(name) or not os.path.lexists(path):
+        return None
+    if not os.path.isdir(path):
+        return BundleFact(name, path, frozenset(), (), (f"{path} is not a directory",))
+    files = [each for each in _names(path) if _is_file(f"{path}/{each}")]
+    scripts = frozenset(each for each in SCRIPTS if each in files)
+    tarballs = tuple(each for each in files if each.endswith(TARBALLS))
+    return BundleFact(name, path, scripts, tarballs, tuple(_objections(settings.os_dir, path, (*sorted(scripts), *tarballs))))
+
+
+def _objections(os_dir: str, path: str, used: tuple[str, ...]) -> Iterator[str]:
+    """What others could have changed of a bundle: whatever lies in it, since its scripts may read it, and the way to it."""
+    inside = (os.path.join(folder, each) for folder, folders, files in os.walk(path) for each in (*folders, *files))
+    for each in dict.fromkeys((path, *(f"{path}/{name}" for name in used))):
+        if leads_out(each, os_dir):
+            yield f"{each} leads out of {os_dir}"
+    for each in dict.fromkeys(part for one in (path, *inside) for part in writable_by_others(one, os_dir)):
+        yield f"{each} can be written by others than root"
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+# -- hooks ----------------------------------------------------------------------------------------
+
+
+def hooks(settings: Settings, operation: str) -> HookFact:
+    """Executable files of each phase's directory with a name that run-parts(8) would take, in its order.
+
+    `unsafe` holds what others could have written: hooks, or a directory on the way to one.
+    """
+    found = {phase: tuple(_executables(f"{settings.hooks_dir}/{operation}-{phase}.d")) for phase in PHASES}
+    parts = {path: writable_by_others(path, settings.hooks_dir) for paths in found.values() for path in paths}
+    programs = {phase: safe for phase, paths in found.items() if (safe := tuple(path for path in paths if not parts[path]))}
+    return HookFact(programs, tuple(dict.fromkeys(part for each in parts.values() for part in each)))
+
+
+def _executables(directory: str) -> Iterator[str]:
+    for name in _names(directory):
+        path = f"{directory}/{name}"
+        if _HOOK_NAME.fullmatch(name) and _is_file(path) and os.stat(path).st_mode & 0o111:
+            yield path
+
+
+# -- who could have written it --------------------------------------------------------------------
+
+
+def writable_by_others(path: str, top: str) -> tuple[str, ...]:
+    """Each part of the way from `top` to `path` that others than root (and this process's user) own or may write.
+
+    Links are judged with where they lead to; a target beyond `top` is judged from the root on.
+    """
+    real_top, real = os.path.realpath(top), os.path.realpath(path)
+    resolved = _way("/" if leads_out(path, top) else real_top, real)
+    return tuple(part for part in dict.fromkeys((*_way(top, path), *resolved)) if _open_to_others(part))
+
+
+def leads_out(path: str, top: str) -> bool:
+    """Whether `path`, links followed, lies outside `top`."""
+    real_top = os.path.realpath(top)
+    return os.path.commonpath((real_top, os.path.realpath(path))) != real_top
+
+
+def _way(top: str, path: str) -> Iterator[str]:
+    """`top`, and every step from it down to `path`."""
+    yield top
+    rest = os.path.relpath(path, top)
+    step = top
+    for name in rest.split("/") if rest != "." else ():
+        step = os.path.join(step, name)
+        yield step
+
+
+def _open_to_others(path: str) -> bool:
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    others_write = not stat.S_ISLNK(status.st_mode) and status.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    return bool(others_write) or status.st_uid not in (0, os.geteuid())
+
+
+def _names(directory: str) -> tuple[str, ...]:
+    """Sorted names; none when it is no directory."""
+    try:
+        return tuple(sorted(os.listdir(directory)))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
