@@ -128,7 +128,7 @@ def parse(text: str) -> DomuConfig:
 _TOKEN = re.compile(
     r"""(?P<skip>[^\S\n]+|\\\n|\#[^\n]*)
       | (?P<end>[\n;])
-      | (?P<string>"(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')
+      | (?P<string>"(?P<double>(?:[^"\\\n]|\\[^\n])*)"?|'(?P<single>(?:[^'\\\n]|\\[^\n])*)'?)
       | (?P<word>[^\s;\#=+,()\[\]'"\\]+)
       | (?P<mark>.)""", re.VERBOSE | re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
@@ -152,11 +152,15 @@ def _values(text: str) -> dict[str, tuple[str, ...]]:
 
 
 def _statements(text: str) -> Iterator[list[_Token]]:
-    """Tokens of each statement. A list that somebody forgot to close ends where the next setting begins."""
+    """Tokens of each statement, strings without their quotes.
+
+    A list that somebody forgot to close ends where the next setting begins; a string, with its line.
+    """
     statement: list[_Token] = []
     depth = 0
     for match in _TOKEN.finditer(text):
-        kind, token = match.lastgroup or "", match[0]
+        kind = match.lastgroup or ""
+        token = _ESCAPE.sub(_unescaped, match["double"] or match["single"] or "") if kind == "string" else match[0]
         if kind == "end" and (depth <= 0 or (token == "\n" and _STATEMENT.match(text, match.end()))):
             yield statement
             statement, depth = [], 0
@@ -170,9 +174,7 @@ def _items(tokens: Iterable[_Token]) -> Iterator[str]:
     """The texts between commas and brackets; strings side by side, or added, are one."""
     item: list[str] = []
     for kind, token in tokens:
-        if kind == "string":
-            item.append(_ESCAPE.sub(_unescaped, token[1:-1]))
-        elif kind == "word":
+        if kind in ("string", "word"):
             item.append(token)
         elif token in ",[]" and item:
             yield "".join(item)

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 
 from dtcxen_soap.vps import Mib
 from dtcxen_soap.xen import xl
 
-TABLE = (Path(__file__).parents[2] / "data/xl-list-4.17-states.txt").read_text()
+TABLE = """\
+Name                                        ID   Mem VCPUs\tState\tTime(s)
+Domain-0                                     0  2047     2     r-----     412.7
+xen01                                        3   512     1     -b----      37.9
+xen02                                        4  1024     4     ------    9120.0
+xen03                                        5   256     1     --p---       0.0
+xen04                                        6   256     1     ---s--       1.5
+xen05                                        7   256     1     ---sc-       1.5
+xen06                                        8     0     1     ---s-d      12.3
+xen07                                        9   256     1     ---sr-       1.5
+two words                                   10   256     1     -b----       2.5
+(null)                                      11     0     1     --ps-d       4.4
+xen100                                   12345 131072   128     -b---- 1234567.8
+"""
+"""Rows as xl 4.17 formats them, one per state."""
 HEADER = TABLE.splitlines()[0]
 
 
