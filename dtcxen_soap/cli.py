@@ -78,7 +78,7 @@ def _lines(error: DtcxenError) -> list[str]:
         return [str(fault) for fault in error.faults]
     if isinstance(error, Misconfigured):
         return list(error.problems)
-    return [error.in_full() if isinstance(error, Failed) else str(error)]
+    return [error.in_full()] if isinstance(error, Failed) else str(error).splitlines()
 
 
 def _machine_says(error: OSError) -> int:

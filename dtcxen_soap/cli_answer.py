@@ -28,8 +28,9 @@ def show(answer: Any) -> None:
         if isinstance(value, list) and value and isinstance(value[0], dict):
             console.print(_table(value))
         elif isinstance(value, list):
+            label = f"{name}: " if len(members) > 1 else ""
             for item in value:
-                console.print(Text(text(item)))
+                console.print(Text(label + text(item)))
         else:
             console.print(Text(f"{name}: {text(value)}"))
 

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 START_SECONDS, STOP_SECONDS = 60, 90
-_DTCXEN = [str(Path(sys.executable).with_name("dtcxen"))]
+_DTCXEN = os.path.relpath(Path(sys.executable).with_name("dtcxen"))
 
 
 class Ended(Exception):
@@ -26,15 +26,15 @@ class Ended(Exception):
 
 def call(config: Path, *words: str) -> None:
     """One call to the daemon as a user would type it."""
-    argv = ["dtcxen", "call", "--config", str(config), *words]
+    argv = [_DTCXEN, "call", "--config", str(config), *words]
     print(f"\n$ {shlex.join(argv)}", flush=True)
-    if subprocess.run([*_DTCXEN, *argv[1:]], stdin=subprocess.DEVNULL).returncode != 0:
+    if subprocess.run(argv, stdin=subprocess.DEVNULL).returncode != 0:
         raise Ended(f"that call failed; the daemon's log and {config.parents[2] / 'var/lib/dtc-xen/jobs'} say why")
 
 
 def serve(config: Path) -> tuple[subprocess.Popen[str], str]:
     """Start the daemon, in a group of its own so that Ctrl-C reaches us first; it, and its address once it listens."""
-    daemon = subprocess.Popen([*_DTCXEN, "serve", "--config", str(config)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, process_group=0)
+    daemon = subprocess.Popen([_DTCXEN, "serve", "--config", str(config)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, process_group=0)
     assert daemon.stdout is not None
     ready, _, _ = select.select([daemon.stdout], [], [], START_SECONDS)
     line = daemon.stdout.readline() if ready else ""
@@ -68,15 +68,13 @@ def install(node: Path, config: Path) -> None:
 
 def tell(node: Path, config: Path, url: str) -> None:
     """What a newcomer needs to go on."""
-    sample = shlex.join(["dtcxen", "call", "--config", str(config), "listJobs"])
+    sample = shlex.join([_DTCXEN, "call", "--config", str(config), "listJobs"])
     print(f"""
 VPS 01     {node}/var/lib/dtc-xen/mnt/xen01.img, root's password in {node}/vps01.root-password
 WSDL       {url}?wsdl
 admin      dtc-xen, password in {config.parent}/admin.password
 trust      {config.parent}/dtc-xen.cert.cert
 a call     {sample}
-           (dtcxen is {_DTCXEN[0]})
-
 serving on {url} until Ctrl-C""", flush=True)
 
 
@@ -92,7 +90,7 @@ def main() -> int:
     node = Path(chosen.node)
     config = node / "etc/dtc-xen/dtc-xen.conf"
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if not config.exists() and subprocess.run([*_DTCXEN, "init", str(node), "--port", chosen.port]).returncode != 0:
+    if not config.exists() and subprocess.run([_DTCXEN, "init", str(node), "--port", chosen.port]).returncode != 0:
         return 1
     try:
         daemon, url = serve(config)
