@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -28,11 +27,11 @@ def disks(dom0: Dom0, settings: Settings, vps: VpsId) -> tuple[DiskFact, ...]:
 
 def _disk(dom0: Dom0, role: DiskRole, path: str) -> DiskFact:
     try:
-        status = dom0.stat(path)
+        size = dom0.stat(path).st_size
     except FileNotFoundError:
         return DiskFact(role, path, 0, blank=False)
-    in_use = ", ".join(dom0.loop_devices_of(path)) if stat.S_ISREG(status.st_mode) else ""
-    return DiskFact(role, path, status.st_size, dom0.is_regular(path) and dom0.blank(path), f"attached to {in_use}" if in_use else "")
+    in_use = ", ".join(dom0.loop_devices_of(path))
+    return DiskFact(role, path, size, dom0.is_regular(path) and dom0.blank(path), f"attached to {in_use}" if in_use else "")
 
 
 def kept(dom0: Dom0, settings: Settings, vps: VpsId, tenancy: int) -> tuple[KeptDisk, ...]:

@@ -82,8 +82,7 @@ def _domains(dom0: Dom0) -> dict[str, xl.Domain]:
 
 def _max_memory(dom0: Dom0, name: str) -> dict[int, Mib]:
     """Empty when the domain has gone meanwhile: the table's memory must do then."""
-    ran = dom0.capture(xl.details(name))
     try:
-        return {} if ran.code else xl.parse_max_memory(ran.output)
+        return xl.parse_max_memory(dom0.capture(xl.details(name)).output)
     except ValueError:
         return {}

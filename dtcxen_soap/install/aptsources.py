@@ -51,7 +51,7 @@ def parse_lines(text: str, machine_architecture: str) -> Iterator[AptSource]:
 
 def _options(text: str) -> dict[str, str]:
     """name=value words; also name+=value and name-=value, which are kept under `name+` and `name-`."""
-    return {name.lower(): value for name, equals, value in (word.partition("=") for word in text.split()) if equals}
+    return {name: value for name, equals, value in (word.partition("=") for word in text.split()) if equals}
 
 
 def _serves(machine_architecture: str, options: Mapping[str, str]) -> bool:

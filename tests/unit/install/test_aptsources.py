@@ -49,6 +49,7 @@ Types: deb deb-src
 # a comment within
 URIs: {URI} http://mirror.example.org/debian
 suites: bookworm
+# a comment: within a value
  bookworm-updates
 Components: main
 \tcontrib

@@ -1,0 +1,54 @@
+"""The node as an installation sees it."""
+
+from __future__ import annotations
+
+import os
+
+from dtcxen_soap.facts import AptSource, NodeFact
+from dtcxen_soap.install.debootstrap import DEBIAN_KEYRING
+from dtcxen_soap.settings import load
+from dtcxen_soap.survey_node import apt_sources, node
+from tests.fakes import ScriptedDom0
+
+SETTINGS = load("config_dir=/conf\nKERNELPATH=/srv/kernel\nINITRDPATH=/srv/absent\nKMOD_PATH=/srv/modules\ndebian_keyring=/srv/keys.gpg").settings
+FILES = {
+    "/etc/machine-id": "0123456789abcdef0123456789abcdef\n",
+    "/etc/os-release": 'NAME="Debian GNU/Linux"\nVERSION_CODENAME=bookworm\nID=debian\n',
+    "/boot/vmlinuz-6.1.0-1-amd64": "", "/boot/initrd.img-6.1.0-1-amd64": "", "/boot/config-6.1.0-1-amd64": "", "/boot/grub/grub.cfg": "",
+    "/lib/modules/6.1.0-1-amd64/modules.dep": "", "/srv/kernel": "", "/srv/modules/modules.dep": "", "/srv/keys.gpg": "", "/srv/own.asc": "",
+    DEBIAN_KEYRING: "", "/etc/apt/keyrings/firm.asc": "",
+    "/etc/apt/sources.list": "deb http://deb.example.org/debian bookworm main\n",
+    "/etc/apt/sources.list.d/own.sources": "Types: deb\nURIs: http://own.example.org/\nSuites: bookworm\nComponents: main\nSigned-By: /srv/own.asc\n",
+    "/etc/apt/sources.list.d/gone.sources.save": "Types: deb\nURIs: http://gone.example.org/\nSuites: bookworm\nComponents: main\n",
+    "/conf/motd": "Welcome\n", "/conf/authorized_keys2": "ssh-ed25519 AAAA root@node\n", "/conf/dtc-xen.conf": "",
+}
+
+
+def test_all_of_it() -> None:
+    dom0 = ScriptedDom0(files=FILES)
+    dom0.installed = frozenset({"mkfs.ext4", "mmdebstrap", "emacs"})
+    sources = (AptSource("http://deb.example.org/debian", "bookworm", ("main",)), AptSource("http://own.example.org/", "bookworm", ("main",), "/srv/own.asc"))
+    assert node(dom0, SETTINGS) == NodeFact(
+        "node.example.com", "0123456789abcdef0123456789abcdef", "bookworm", "6.1.0-test",
+        frozenset({"/boot/vmlinuz-6.1.0-1-amd64", "/boot/initrd.img-6.1.0-1-amd64", "/lib/modules/6.1.0-1-amd64", "/srv/kernel", "/srv/modules"}),
+        frozenset({"mkfs.ext4", "mmdebstrap"}), sources,
+        frozenset({DEBIAN_KEYRING, "/srv/keys.gpg", "/srv/own.asc", "/etc/apt/keyrings/firm.asc"}),
+        {"motd": "Welcome\n", "authorized_keys2": "ssh-ed25519 AAAA root@node\n"})
+
+
+def test_a_bare_node() -> None:
+    fact = node(ScriptedDom0(), SETTINGS)
+    assert (fact.node_id, fact.release, fact.kernels, fact.apt_sources, fact.keyrings, fact.texts) == ("", "", frozenset(), (), frozenset(), {})
+
+
+def test_quoted_release_and_none() -> None:
+    assert node(ScriptedDom0(files={"/etc/os-release": 'VERSION_CODENAME="trixie"\n'}), SETTINGS).release == "trixie"
+    assert node(ScriptedDom0(files={"/etc/os-release": "ID=opensuse\nBUILD='\n"}), SETTINGS).release == ""
+
+
+def test_sources_are_for_this_machine() -> None:
+    other = "arm64" if os.uname().machine != "aarch64" else "amd64"
+    files = {"/etc/apt/sources.list": f"deb [arch={other}] http://deb.example.org/debian bookworm main\n"}
+    assert apt_sources(ScriptedDom0(files=files)) == ()
+    own = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    assert len(apt_sources(ScriptedDom0(files={path: text.replace(other, own) for path, text in files.items()}))) == 1
