@@ -104,6 +104,14 @@ def test_samples_are_taken_by_both(type: ValueType) -> None:
     assert parses(type, SAMPLES[type.name]) and accepts(type, SAMPLES[type.name])
 
 
+@pytest.mark.parametrize("blank", ["\u00a0", "\u2003", "\u0085", "\u3000"])
+@pytest.mark.parametrize("type", [type for _, type in TYPES], ids=[name for name, _ in TYPES])
+def test_blanks_beyond_ascii_are_blanks_to_neither(type: ValueType, blank: str) -> None:
+    sample = SAMPLES[type.name]
+    for text in (blank + sample, sample + blank, f"{sample}{blank}{sample}"):
+        assert parses(type, text) <= accepts(type, text)
+
+
 @pytest.mark.parametrize(("type", "text"), [
     (valuetypes.VPS, ""), (valuetypes.VPS, "00001"), (valuetypes.VPS, "xen"), (valuetypes.DISK_SIZE, "3"), (valuetypes.DISK_SIZE, ""), (valuetypes.SWAP_SIZE, "-1"),
     (valuetypes.PASSWORD, ""), (valuetypes.PASSWORD, "a\tb"), (valuetypes.PASSWORD, "x" * 256), (valuetypes.PASSWORD, "a\x85b"), (valuetypes.IMAGE_TYPE, "LVM"),

@@ -14,7 +14,7 @@ from dtcxen_soap import answers
 from dtcxen_soap.operations import OPERATIONS, find
 from dtcxen_soap.vps import Secret
 from dtcxen_soap.wire.encoding import encode
-from dtcxen_soap.wire.xmlnames import XSI, local
+from dtcxen_soap.wire.xmlnames import ENC, XSI, local
 from tests.wirekit import ANSWERS, NOON, RECORDED, SAMPLES, Wire, xml
 
 ORIGINAL = RECORDED.parent / "original-replies"
@@ -86,7 +86,9 @@ def test_only_known_values_are_encoded() -> None:
     with pytest.raises(TypeError):
         encode(root, "x", Secret("s"))
     encode(root, "list", ("a", 1))
-    assert root[-1].get(f"{{{XSI}}}type") == "SOAP-ENC:Array" and "anyType[2]" in etree.tostring(root).decode()
+    encode(root, "texts", ("a", "b"))
+    assert all(item.get(f"{{{XSI}}}type") == "SOAP-ENC:Array" for item in root[1:])
+    assert [item.get(f"{{{ENC}}}arrayType") for item in root[1:]] == ["xsd:anyType[2]", "xsd:string[2]"]
 
 
 def test_all_faults_of_a_request_come_at_once_with_detail(tmp_path: Path) -> None:

@@ -53,6 +53,11 @@ def test_old_versions_and_ciphers_are_refused(tmp_path: Path, offer: dict[str, A
         shake_hands(Connections(node(make_pair(tmp_path))).serverConnectionForTLS(None), **offer)
 
 
+def test_the_settings_say_which_version_is_the_oldest(tmp_path: Path) -> None:
+    with pytest.raises(SSL.Error):
+        shake_hands(Connections(node(make_pair(tmp_path), tls_min_version="1.3")).serverConnectionForTLS(None), newest=SSL.TLS1_2_VERSION)
+
+
 def test_old_versions_can_be_had_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     made = Connections(node(make_pair(tmp_path), tls_min_version="1.0"))
     assert shake_hands(made.serverConnectionForTLS(None), newest=SSL.TLS1_1_VERSION).get_protocol_version_name() == "TLSv1.1"
