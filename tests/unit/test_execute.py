@@ -190,9 +190,9 @@ def test_a_cancel_at_each_step_leaves_nothing(journal: Recording, dom0: Scripted
     def cancelled() -> bool:
         return len(journal.told) >= place
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(Cancelled) as caught:
         go(journal, dom0, *nested(), cancelled=cancelled)
-    assert len(journal.told) in (place, place + 1)
+    assert "cleaning up" not in str(caught.value) and len(journal.told) in (place, place + 1)
     assert not dom0.mounts and not left(dom0) and journal.unfinished()[0].owed == ()
 
 
@@ -395,7 +395,7 @@ def test_a_planner_that_refuses_late_is_heard(journal: Recording, dom0: Scripted
 
 @pytest.mark.parametrize("late", [False, True])
 def test_undo_that_cannot_be_journalled_is_found_before_its_step(journal: Recording, dom0: ScriptedDom0, late: bool) -> None:
-    bad = write("/n/a", undo=(write("/n/a"), WriteFile(why="x", path="/n/a", content=Secret("old"))))
+    bad = write("/n/a", undo=(remove("/n/a"), run("undo", env=(("PASSWORD", Secret("old")),))))
     with pytest.raises(Failed if late else TypeError):
         go(journal, dom0, Look(why="Look.", tree="/m", decide=lambda fact: (bad,)) if late else bad)
     assert trace(dom0) == []
@@ -427,9 +427,9 @@ def test_marks_move_the_progress_within_a_step(journal: Recording, dom0: Scripte
 
 
 def test_a_look_shares_its_weight_and_the_count_grows(journal: Recording, dom0: ScriptedDom0) -> None:
-    look = Look(why="Look.", tree="/m", weight=4, decide=lambda fact: (run("a"), run("b", weight=3)))
+    look = Look(why="Look.", tree="/m", weight=4, decide=lambda fact: (run("a"), run("b", weight=7)))
     go(journal, dom0, run("x", weight=4), look, run("y", weight=2))
-    assert journal.told == [(1, 3, 0), (2, 3, 40), (3, 5, 40), (4, 5, 50), (5, 5, 80)]
+    assert journal.told == [(1, 3, 0), (2, 3, 40), (3, 5, 40), (4, 5, 45), (5, 5, 80)]
 
 
 def test_a_look_reads_what_it_names(journal: Recording, dom0: ScriptedDom0) -> None:
@@ -564,7 +564,8 @@ def lives(tmp_path: Path, failing: str, see: Callable[[int, ScriptedDom0, Journa
 @pytest.mark.parametrize("failing", ["", "finish", "check"])
 def test_a_daemon_killed_at_any_moment_leaves_nothing_behind(tmp_path: Path, failing: str) -> None:
     def see(moment: int, dom0: ScriptedDom0, journal: Journal, interrupted: tuple[JobFact, ...]) -> None:
-        assert [(fact.id, fact.state) for fact in interrupted] == [(1, "interrupted")]
+        fact, = interrupted
+        assert (fact.id, fact.state) == (1, "interrupted") and "cleaning up failed" not in fact.reason, fact.reason
         assert not dom0.mounts and not dom0.groups and journal.unfinished() == (), moment
         complete = {"/d/root", "/n/a", "/n/b", "/n/c"}
         assert left(dom0) in (set(), complete), f"moment {moment}: {left(dom0)}"

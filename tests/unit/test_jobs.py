@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
-from threading import Barrier, Event, Thread
+from threading import Barrier, BrokenBarrierError, Event, Thread, current_thread
 from typing import Any
 
 import pytest
@@ -36,9 +36,10 @@ class Gate:
     """A command that has begun, and ends when the test opens the gate or the step is cancelled."""
 
     def __init__(self) -> None:
-        self.begun, self.open = Event(), Event()
+        self.begun, self.open, self.thread = Event(), Event(), current_thread()
 
     def __call__(self, argv: tuple[str, ...]) -> str:
+        self.thread = current_thread()
         self.begun.set()
         assert self.open.wait(LONG)
         return ""
@@ -356,6 +357,23 @@ def test_two_changes_never_count_the_same_free_bytes(node: Node) -> None:
     assert sorted(str(future.exception() or "made") for future in futures) == ["made"] + ["no room"] * 7
 
 
+def test_disks_are_surveyed_one_call_at_a_time(node: Node) -> None:
+    meeting = Barrier(2)
+
+    def decide(facts: Facts) -> str:
+        try:
+            meeting.wait(0.2)
+        except BrokenBarrierError:
+            return "alone"
+        return "together"
+
+    calls = [node.call(Kind.NOW, vps=VpsId(number), decide=decide, needs=(NeedDisks(VpsId(number)),)) for number in (1, 2)]
+    assert [call.result(LONG) for call in calls] == ["alone", "alone"]
+    meeting.reset()
+    calls = [node.call(Kind.NOW, vps=VpsId(number), decide=decide) for number in (1, 2)]
+    assert [call.result(LONG) for call in calls] == ["together", "together"]
+
+
 def test_space_of_a_waiting_job_is_taken_until_its_allocation_is_done(tmp_path: Path) -> None:
     node = Node(str(tmp_path / "journal.sqlite"), workers=1)
     node.jobs.start()
@@ -553,6 +571,24 @@ def test_new_settings_change_the_number_of_workers(tmp_path: Path, sizes: tuple[
         assert gate.begun.wait(LONG)
     node.call(Kind.JOB, write("/late"), vps=VpsId(50)).result(LONG)
     assert "/late" not in node.dom0.files
+    for gate in gates:
+        gate.open.set()
+    node.jobs.stop(LONG)
+
+
+def test_workers_fill_the_gap_that_an_ended_one_left(tmp_path: Path) -> None:
+    node = Node(str(tmp_path / "journal.sqlite"), workers=3)
+    node.jobs.start()
+    gates = [node.gate(f"install{number}") for number in range(3)]
+    for number, gate in enumerate(gates):
+        node.call(Kind.JOB, run(f"install{number}"), vps=VpsId(number + 1)).result(LONG)
+        assert gate.begun.wait(LONG)
+    middle = next(gate for gate in gates if gate.thread is node.jobs._long._threads[1])
+    node.jobs.replace_settings(dataclasses.replace(node.settings, worker_threads=1))
+    middle.open.set()
+    middle.thread.join(LONG)
+    node.jobs.replace_settings(dataclasses.replace(node.settings, worker_threads=3))
+    assert sorted(node.jobs._long._threads) == [0, 1, 2] and node.jobs.alive()
     for gate in gates:
         gate.open.set()
     node.jobs.stop(LONG)

@@ -284,7 +284,9 @@ def test_threads_share_it(journal: Journal) -> None:
 
 def test_a_transaction_is_whole(journal: Journal) -> None:
     job = begin(journal)
-    with pytest.raises(Failed):
-        journal.step_started(job, 1, 9, None, 50)  # type: ignore[arg-type]
+    with pytest.raises(Failed, match="no such table"), journal._writing() as db:
+        db.execute("UPDATE jobs SET percent = 50")
+        db.execute("INSERT INTO nowhere VALUES (1)")
     fact = journal.job(job)
-    assert fact and (fact.step, fact.steps, fact.step_name, fact.percent) == (0, 3, "", 0)
+    assert fact and fact.percent == 0
+    journal.progress(job, 7)
