@@ -185,7 +185,7 @@ class NodeFact:
 
 @dataclass(frozen=True)
 class BundleFact:
-    """A bundle of os_dir: the scripts it has, its tarballs, and why it must not be run, if so."""
+    """A bundle of os_dir: the scripts it has, its tarballs (both as names within `path`), and why it must not be run, if so."""
 
     name: str
     path: str
@@ -198,7 +198,7 @@ class BundleFact:
 class Member:
     """One member of a tarball, its names as they are written there. `size` in bytes, `mode` the permission bits.
 
-    `kind`: file, directory, symlink, hardlink, or device (nodes, fifos and what tar may yet invent).
+    `kind`: file, directory, symlink, hardlink, fifo, or device (nodes and what tar may yet invent).
     """
 
     name: str
