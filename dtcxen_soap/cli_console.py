@@ -67,11 +67,8 @@ def complain(text: str) -> None:
 
 
 def load(path: str) -> Settings:
-    """The settings of a file; its warnings are said. Misconfigured lists its problems."""
-    loaded = settings.load(Path(path).read_text(errors="surrogateescape"), path)
-    for warning in loaded.warnings:
-        complain(f"warning: {warning}")
-    return loaded.settings
+    """The settings of a file; Misconfigured lists its problems. Its warnings are for `check` and the daemon to say."""
+    return settings.load(Path(path).read_text(errors="surrogateescape"), path).settings
 
 
 # -- OPERATION name=value... ----------------------------------------------------------------------

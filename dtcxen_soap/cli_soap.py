@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +18,8 @@ from zeep.transports import Transport
 
 from dtcxen_soap.cli_console import Door, Unreachable, UsageError
 from dtcxen_soap.errors import DtcxenError
+from dtcxen_soap.operations import find
+from dtcxen_soap.wire.xmlnames import camel
 
 CONNECT_SECONDS, ANSWER_SECONDS = 20, 600
 
@@ -51,7 +54,7 @@ class Node:
     def call(self, operation: str, values: Iterable[tuple[str, str]]) -> Any:
         """The answer as plain dicts, lists and values. Faulted for a fault, Unreachable when no answer comes."""
         try:
-            return serialize_object(self._service[operation](**dict(values)), dict)
+            return _whole(operation, serialize_object(self._service[operation](**dict(values)), dict))
         except Fault as error:
             raise Faulted(*fault_lines(error)) from None
         except (requests.RequestException, TransportError) as error:
@@ -69,6 +72,15 @@ class Node:
         if isinstance(error, TransportError):
             return Unreachable(f"{where} answered HTTP {error.status_code}: {str(error.message)[:200]}")
         return Unreachable(f"{where} cannot be reached: {_innermost(error)}; is the daemon running?")
+
+
+def _whole(operation: str, answer: Any) -> Any:
+    """The answer with its name where it has one member only: zeep takes that out of its record."""
+    form = find(operation, rpc=False)
+    members = dataclasses.fields(form.operation.answer) if form else ()
+    if len(members) != 1:
+        return answer
+    return {camel(members[0].name): [] if answer is None and str(members[0].type).startswith("tuple") else answer}
 
 
 def _innermost(error: BaseException) -> str:

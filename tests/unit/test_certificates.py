@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 
 from dtcxen_soap.certificates import new_key, self_signed
 from dtcxen_soap.vps import Secret
@@ -52,9 +52,19 @@ def test_under_no_other_name(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("moved", "text"), [(timedelta(days=-3660), "expired"), (timedelta(hours=2), "not yet valid")])
 def test_it_lasts_ten_years_from_an_hour_ago(tmp_path: Path, moved: timedelta, text: str) -> None:
     key = new_key()
-    handshake(tmp_path, key, self_signed(key, NAMES, datetime.now(UTC) - timedelta(days=3640)), "localhost")
+    for shift in (timedelta(days=-3640), timedelta(minutes=50)):
+        handshake(tmp_path, key, self_signed(key, NAMES, datetime.now(UTC) + shift), "localhost")
     with pytest.raises(ssl.SSLCertVerificationError, match=text):
         handshake(tmp_path, key, self_signed(key, NAMES, datetime.now(UTC) + moved), "localhost")
+
+
+def test_it_is_a_servers_and_no_authority() -> None:
+    made = x509.load_pem_x509_certificate(self_signed(new_key(), NAMES, datetime.now(UTC)).encode())
+    constraints = made.extensions.get_extension_for_class(x509.BasicConstraints)
+    assert constraints.critical and not constraints.value.ca
+    assert list(made.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) == [x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]
+    subject = made.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.digest
+    assert made.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier == subject
 
 
 def test_the_key_is_p256_and_each_is_new() -> None:
@@ -63,7 +73,7 @@ def test_the_key_is_p256_and_each_is_new() -> None:
     assert new_key() != new_key()
 
 
-def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey, passphrase: bytes = b"") -> Secret:
+def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | x25519.X25519PrivateKey, passphrase: bytes = b"") -> Secret:
     encryption = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
     return Secret(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, encryption).decode())
 
@@ -74,7 +84,7 @@ def test_an_old_nodes_rsa_key_serves(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", [
-    pem(ec.generate_private_key(ec.SECP256R1()), b"locked"), pem(ed25519.Ed25519PrivateKey.generate()), Secret("no key")], ids=["locked", "ed25519", "none"])
+    pem(ec.generate_private_key(ec.SECP256R1()), b"locked"), pem(x25519.X25519PrivateKey.generate()), Secret("no key")], ids=["locked", "x25519", "none"])
 def test_other_keys_are_refused_without_being_shown(key: Secret) -> None:
     with pytest.raises(ValueError) as caught:
         self_signed(key, NAMES, datetime.now(UTC))
