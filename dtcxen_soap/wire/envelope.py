@@ -17,6 +17,9 @@ from dtcxen_soap.requests import Given, Malformed
 from dtcxen_soap.wire.faults import fault
 from dtcxen_soap.wire.xmlnames import ENC, ENV, ENV_12, TNS, XSI_OF_ALL_TIMES, legal, local, namespace
 
+MOST_PARAMETERS = 100
+"""Each unknown one is compared with those that are known: this bounds what one request may cost."""
+
 
 @dataclass(frozen=True)
 class Message:
@@ -71,6 +74,8 @@ def read(root: etree._Element) -> Message:
         raise fault("Client.UnknownOperation", f"{name[:64]}: operation of another namespace, expected {TNS}")
     if "".join(text for text in (operation.text, *(child.tail for child in operation)) if text).strip():
         raise fault("Client.SoapError", f"{name[:64]}: text where parameters are expected")
+    if len(operation) > MOST_PARAMETERS:
+        raise fault("Client.SoapError", f"{name[:64]}: {len(operation)} parameters, expected at most {MOST_PARAMETERS}")
     spaces = ("", TNS, space) if rpc else (TNS,)
     parameters = tuple((local(child.tag) if namespace(child.tag) in spaces else str(child.tag), child) for child in operation)
     return Message(name, space, rpc, parameters)

@@ -105,6 +105,7 @@ def _in(body: str) -> bytes:
     (_in("<e:Body><op><p/>text</op></e:Body>"), "Client.SoapError: op: text where parameters"),
     (_in('<e:Body><op xmlns="urn:other"><p/></op></e:Body>'), "Client.UnknownOperation: op: operation of another namespace"),
     (_in('<e:Header><h e:mustUnderstand="1"/></e:Header><e:Body><op/></e:Body>'), "MustUnderstand: header h"),
+    (_in("<e:Body><op>" + "<p/>" * 101 + "</op></e:Body>"), "Client.SoapError: op: 101 parameters, expected at most 100"),
     (b"<!DOCTYPE a><a/>", "Client.XMLSyntaxError: a SOAP message must not hold a DTD"),
     (b'<!DOCTYPE a SYSTEM "file:///etc/passwd"><a/>', "Client.XMLSyntaxError: a SOAP message must not hold a DTD"),
     (b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>', "Client.XMLSyntaxError: a SOAP message must not hold a DTD"),
