@@ -37,10 +37,7 @@ def directory(tmp_path: Path) -> Iterator[str]:
     yield str(tmp_path)
     for pid in processes(str(tmp_path)):
         os.kill(pid, signal.SIGKILL)
-    dom0.unmount(f"{tmp_path}/mnt")
-    for name in ("new", "root"):
-        for device in dom0.loop_devices_of(f"{tmp_path}/disks/{name}"):
-            dom0.detach_loop(device)
+    dom0.unmount(str(tmp_path))
 
 
 def processes(directory: str) -> list[int]:
