@@ -72,6 +72,14 @@ def _watched(item: pytest.Item) -> Iterator[None]:
         raise TouchedTheMachine("; ".join(_guard.caught))
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests whose tools are not for this machine run in Debian 13 only (tools/debian13.py, part of `make test`)."""
+    if not os.environ.get("DTCXEN_DEBIAN13"):
+        elsewhere = [item for item in items if item.get_closest_marker("debian13")]
+        items[:] = [item for item in items if item not in elsewhere]
+        config.hook.pytest_deselected(items=elsewhere)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Iterator[None]:
     """Skip what needs root where there is none, then watch the fixtures."""

@@ -17,7 +17,7 @@ from dtcxen_soap.xen.config import parse, quote, render
 from tests.networks import CASES, MAC
 
 LIBRARIES = sorted(glob.glob("/usr/lib/*/libxlutil.so.4.*") + glob.glob("/usr/lib/xen-*/lib/*/libxlutil.so*"))
-pytestmark = [pytest.mark.machine, pytest.mark.skipif(not LIBRARIES, reason="libxlutil is not installed (Debian: libxenmisc4.17)")]
+pytestmark = [pytest.mark.machine, pytest.mark.debian13, pytest.mark.skipif(not LIBRARIES, reason="libxlutil is not installed (Debian: libxenmisc4.17)")]
 PATH_OFFSET, DEVICE_OFFSET, LONGEST_RECORD = 16, 24, 4096
 """libxl_device_disk begins with backend_domid, backend_domname, pdev_path, vdev."""
 

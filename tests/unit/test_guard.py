@@ -24,7 +24,7 @@ CALLS = {
 
 def run(directory: Path, text: str, **env: str) -> tuple[int, str]:
     shutil.copy(Path(__file__).parents[1] / "conftest.py", directory)
-    (directory / "pytest.ini").write_text("[pytest]\nmarkers =\n root\n machine\n slow\n")
+    (directory / "pytest.ini").write_text("[pytest]\nmarkers =\n root\n machine\n slow\n debian13\n")
     (directory / "test_case.py").write_text(HEAD + text)
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(directory)], capture_output=True, text=True, cwd=directory,
@@ -70,3 +70,9 @@ def test_without_root_a_root_test_is_left_out_and_counted(tmp_path: Path) -> Non
     assert (code, "LEFT OUT: 1 tests that need root" in output) == (0, True), output
     code, output = run(tmp_path, text, CI="true")
     assert (code, "needs root" in output) == (1, True)
+
+
+def test_what_is_for_debian_13_runs_there_only(tmp_path: Path) -> None:
+    text = "@pytest.mark.debian13\ndef test_there(): pass\ndef test_here(): pass\n"
+    assert "1 passed, 1 deselected" in run(tmp_path, text, CI="true")[1]
+    assert "2 passed" in run(tmp_path, text, DTCXEN_DEBIAN13="1")[1]
