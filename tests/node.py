@@ -46,12 +46,13 @@ class Node:
     def password(self) -> str:
         return (self.directory / "etc/dtc-xen/admin.password").read_text().strip()
 
-    def start(self, wait_seconds: float = 30) -> None:
+    def start(self, wait_seconds: float = 30, environment: dict[str, str] | None = None) -> None:
         """Start the daemon and wait for the line that says it listens."""
         with self.log.open("a") as log:
             self.daemon = subprocess.Popen(
                 [sys.executable, "-m", "dtcxen_soap", "serve", "--config", str(self.config)],
-                stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True)
+                stdout=subprocess.PIPE, stderr=log, text=True, start_new_session=True,
+                env={**os.environ, **(environment or {})})
         assert self.daemon.stdout is not None
         ready, _, _ = select.select([self.daemon.stdout], [], [], wait_seconds)
         line = self.daemon.stdout.readline() if ready else ""
@@ -65,6 +66,14 @@ class Node:
         self.daemon.send_signal(how)
         code = self.daemon.wait(60)
         assert self.daemon.stdout is not None
+        self.daemon.stdout.close()
+        self.daemon = None
+        return code
+
+    def died(self, wait_seconds: float = 60) -> int:
+        """Wait until the daemon ends by itself; its exit code."""
+        assert self.daemon is not None and self.daemon.stdout is not None
+        code = self.daemon.wait(wait_seconds)
         self.daemon.stdout.close()
         self.daemon = None
         return code

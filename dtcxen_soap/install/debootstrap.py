@@ -25,7 +25,8 @@ def release(settings: Settings, node: NodeFact) -> str:
     """The release to install; Refused when neither the settings nor the node name one."""
     chosen = settings.debian_release or node.release
     if not chosen:
-        raise Refused(ParameterFault("reinstallOS", "osType", "InvalidParameter", "debian: neither debian_release nor the node's release is known", "debian_release in the node's configuration"))
+        raise Refused(ParameterFault(
+            "reinstallOS", "osType", "InvalidParameter", "debian: neither debian_release nor the node's release is known", "debian_release in the node's configuration"))
     return chosen
 
 

@@ -13,6 +13,7 @@ from dtcxen_soap import disks
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, Need, NeedDisks, NeedDomu, NeedInstall, NeedOsList, NeedTenancy
 from dtcxen_soap.install import bundle, debootstrap, finish
+from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import AllocateFile, ExchangeFile, MakeDirectory, Mounted, Plan, RemoveFile, RenameFile, Run, Step, Symlink, WriteFile
 from dtcxen_soap.requests import Reinstall
 from dtcxen_soap.settings import Settings
@@ -20,11 +21,12 @@ from dtcxen_soap.vps import BootMode, DiskRole, GuestNetwork, Mib, Nic, Vps
 from dtcxen_soap.xen import config, mac
 
 _MKFS = {
-    "ext3": ("mkfs.ext3", "-q", "-F"),
-    "ext4": ("mkfs.ext4", "-q", "-F"),
-    "xfs": ("mkfs.xfs", "-q", "-f"),
-    "btrfs": ("mkfs.btrfs", "-q", "-f"),
+    "ext3": ("mkfs.ext3", "-q", "-F", "-E", "nodiscard"),
+    "ext4": ("mkfs.ext4", "-q", "-F", "-E", "nodiscard"),
+    "xfs": ("mkfs.xfs", "-q", "-f", "-K"),
+    "btrfs": ("mkfs.btrfs", "-q", "-f", "-K"),
 }
+"""Without discarding: it would give back the space that a fallocated image has reserved."""
 _OPERATION = "reinstallOS"
 
 
@@ -151,12 +153,16 @@ def _prepare(request: Reinstall, build: _Build, settings: Settings) -> tuple[Ste
 def _install(request: Reinstall, build: _Build, vps: Vps, settings: Settings, facts: Facts) -> Step:
     """Mount, fill, finish, unmount."""
     guest = _guest(request, build, vps, settings, facts)
-    if facts.bundle is not None:
-        inner = bundle.steps(facts.bundle, guest, settings)
-    else:
-        inner = (*debootstrap.steps(build.tree, settings, facts.node), finish.look(guest))
     return Mounted(
-        why="Mount the new root disk.", source=build.image, at=build.tree, fstype=settings.root_filesystem, steps=(*inner, *_postinstall(build, vps, settings)))
+        why="Mount the new root disk.", source=build.image, at=build.tree, fstype=settings.root_filesystem,
+        steps=(*_fill(guest, settings, facts), *_postinstall(build, vps, settings)))
+
+
+def _fill(guest: Guest, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """The installer's steps."""
+    if facts.bundle is not None:
+        return bundle.steps(facts.bundle, guest, settings)
+    return (*debootstrap.steps(guest.tree, settings, facts.node), finish.look(guest))
 
 
 def _postinstall(build: _Build, vps: Vps, settings: Settings) -> tuple[Step, ...]:
@@ -168,12 +174,12 @@ def _postinstall(build: _Build, vps: Vps, settings: Settings) -> tuple[Step, ...
         env=(("VPS_PATH", build.tree), ("VPSNUM", str(vps.id))), timeout_seconds=settings.install_timeout_minutes * 60),)
 
 
-def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, facts: Facts) -> finish.Guest:
+def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, facts: Facts) -> Guest:
     node = facts.node
     hostname = request.hostname or f"{vps.id.name}.{settings.vps_domain or node.hostname}".rstrip(".")
     release = settings.KERNEL_RELEASE or node.kernel_release
     modules = settings.KMOD_PATH or f"/lib/modules/{release}"
-    return finish.Guest(
+    return Guest(
         vps=vps, tree=build.tree, os_type=request.os_type, hostname=hostname,
         network=GuestNetwork(vps.nic, request.gateways(settings), request.dns(settings), settings.onlink_gateway), password=request.password,
         fstype=settings.root_filesystem, kernel_release=release, modules=modules if modules in node.kernels else "",

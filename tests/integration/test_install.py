@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from passlib.hash import sha512_crypt
-
 from tests.bundles import make_bundle
+
 from tests.node import Node
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]

@@ -1,0 +1,59 @@
+"""The whole daemon killed with SIGKILL at each step of a reinstallation: the truth is told, everything released, nothing lost.
+
+A bundle is installed, so that a round takes seconds. Before the point of no return the old system
+must be there as it was; from then on the new one. Either way the VPS can be reinstalled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from pathlib import Path
+
+import pytest
+from tests.bundles import make_bundle
+
+from tests.node import Node
+
+pytestmark = [pytest.mark.root, pytest.mark.slow]
+INSTALL = {
+    "vps": "01", "osType": "old-style-2010", "ramSizeMib": 64, "password": "r00t", "nics": "192.0.2.10/24", "gateway": "192.0.2.1", "dns": "192.0.2.53"}
+HERE = Path(__file__).parent
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as disk:
+        return hashlib.file_digest(disk, "sha256").hexdigest()
+
+
+def test_killed_at_every_step(tmp_path: Path) -> None:
+    node = Node(tmp_path / "node")
+    make_bundle(Path(node.settings.os_dir) / "old-style-2010")
+    mnt, config = Path(node.settings.provisioning_mount_point), Path(node.settings.xen_config_dir) / "xen01"
+    with node:
+        node.client().setupVPSDisk(vps="01", diskSizeMib=96, swapSizeMib=64, imageType="vbd")
+        record = node.wait(node.client().reinstallOS(**INSTALL).job)
+        assert record.state == "done", record.reason + node.job_log(record.id)
+    steps = record.steps
+    assert steps > 20
+    for step in range(1, steps + 1):
+        old = digest(mnt / "xen01.img"), config.read_text()
+        node.start(environment={"PYTHONPATH": str(HERE / "killat"), "KILL_AT": str(step)})
+        job = node.client().reinstallOS(**INSTALL).job
+        assert node.died() == -signal.SIGKILL, f"step {step} was never begun"
+        with node:
+            record = node.client().getJob(job=job)
+            assert record.state == "interrupted" and record.step == step, f"step {step}: {record}"
+            assert "cleaning up failed" not in record.reason, f"step {step}: {record.reason}"
+            assert node.leftovers() == [], f"step {step}"
+            assert node.client().getVPSState(vps="01").state == "Not running"
+            new = digest(mnt / "xen01.img"), config.read_text()
+            if step <= steps - 3:
+                assert new == old, f"step {step}: the old system changed"
+                assert {path.name for path in mnt.glob("xen01*")} == {"xen01.img", "xen01.swap.img"}, f"step {step}"
+            else:
+                assert new[0] != old[0], f"step {step}: past the point of no return, but the new system is not there"
+    with node:
+        record = node.wait(node.client().reinstallOS(**INSTALL).job)
+        assert record.state == "done", record.reason
+        assert {path.name for path in mnt.glob("xen01*")} == {"xen01.img", "xen01.swap.img"}
