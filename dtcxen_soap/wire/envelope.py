@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from typing import Any
 
 from lxml import etree
 
@@ -49,10 +50,12 @@ def parse(data: bytes, charset: str | None) -> etree._Element:
     except LookupError:
         raise fault("Client.Encoding", "the charset of the Content-Type header is not known here") from None
     except etree.XMLSyntaxError as error:
-        last = error.error_log.last_error
+        errors: Any = error.error_log
+        last = errors.last_error
         what = f": {last.type_name}" if last else ""
         raise fault("Client.XMLSyntaxError", f"not well-formed XML at line {error.lineno}, column {error.offset}{what}") from None
-    if root.getroottree().docinfo.doctype:
+    document: Any = root.getroottree()
+    if document.docinfo.doctype:
         raise fault("Client.XMLSyntaxError", "a SOAP message must not hold a DTD")
     return root
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+from typing import Any
 
 from lxml import etree
 
@@ -32,7 +33,8 @@ def fault(code: str, text: str, *entries: Entry) -> Fault:
 
 def _detail(entries: tuple[Entry, ...]) -> etree._Element:
     """`faults` holds a `fault` per entry, its words as elements in our namespace."""
-    faults = etree.Element(f"{{{TNS}}}faults", nsmap={None: TNS})
+    prefixes: Any = {None: TNS}
+    faults = etree.Element(f"{{{TNS}}}faults", nsmap=prefixes)
     for entry in entries:
         item = etree.SubElement(faults, f"{{{TNS}}}fault")
         for name, text in entry.items():
