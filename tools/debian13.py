@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache"
 SUITE = "trixie"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-TESTS = ("tests/unit", "tests/contract", "tests/integration/test_init.py", "tests/integration/test_daemon.py",
+TESTS = ("tests/unit", "tests/contract", "tests/interop", "tests/integration/test_init.py", "tests/integration/test_daemon.py",
          "tests/integration/test_guestnet_real.py", "tests/integration/test_xlconfig_real.py")
 CHOSEN = "debian13 or not root"
 _UNNEEDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
