@@ -9,11 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Column
+from rich.text import Text
 
 from dtcxen_soap.cli_console import Unreachable, complain, remark
 
 POLL_SECONDS = 0.5
 PATIENCE_SECONDS = 30.0
+WORTH_A_LINE_SECONDS = 1.0
 LIVE = ("queued", "running")
 Record = dict[str, Any]
 
@@ -64,14 +66,24 @@ class _Step(ProgressColumn):
 
 def _on_terminal(record: Record, get: Callable[[], Record], wait: Callable[[float], None]) -> Record:
     name = TextColumn("{task.description}", markup=False, table_column=Column(ratio=1, no_wrap=True, overflow="ellipsis"))
-    columns = (_Step(), name, BarColumn(24), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (_Step(), name, BarColumn(16), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), expand=True) as progress:
-        task = progress.add_task(record["stepName"] or "waiting", total=100, record=record)
+        task = progress.add_task("", total=100, record=record)
+        seen, since = record, time.monotonic()
         while True:
+            if record["step"] != seen["step"] or record["state"] not in LIVE:
+                _leave(progress, seen, time.monotonic() - since)
+                seen, since = record, time.monotonic()
             progress.update(task, completed=record["percent"], description=record["stepName"] or "waiting", record=record)
             if record["state"] not in LIVE:
                 return record
             record = _next(get, wait)
+
+
+def _leave(progress: Progress, record: Record, seconds: float) -> None:
+    """A line above the bar for a step that took its time and has ended."""
+    if record["step"] and seconds >= WORTH_A_LINE_SECONDS:
+        progress.console.print(Text(f"step {record['step']}/{record['steps']}  {record['stepName']}  {seconds:.0f} s"), soft_wrap=True)
 
 
 def tell(record: Record) -> bool:
