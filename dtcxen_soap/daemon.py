@@ -13,16 +13,18 @@ import logging
 import signal
 import socket
 import sys
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from twisted.application import service
+from twisted.application.internet import TimerService
 from twisted.internet import defer
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from dtcxen_soap import daemonlog
+from dtcxen_soap import daemonlog, operations
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Misconfigured
 from dtcxen_soap.jobs import Jobs
@@ -36,6 +38,7 @@ from dtcxen_soap.wire.tls import Connections
 
 log = logging.getLogger(__name__)
 
+HOUSEKEEPING_SECONDS = 3600.0
 STOP_GRACE_SECONDS = 5.0
 PASSWORD_THREADS = 2
 FIXED_WHILE_RUNNING = ("listen_address", "listen_port", "state_dir")
@@ -107,6 +110,18 @@ class Door(service.Service):  # type: ignore[misc]
             pool.stop()
 
 
+class Housekeeping(TimerService):  # type: ignore[misc]
+    """The node's own calls, made by the clock: they go through the engine like anybody's."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        super().__init__(HOUSEKEEPING_SECONDS, self._call)
+        self._daemon = daemon
+
+    def _call(self) -> None:
+        """Ask; how it went is in the audit, and a failure in the log as well."""
+        self._daemon.engine.jobs.submit(operations.housekeeping(self._daemon.settings)).add_done_callback(_log_failure)
+
+
 class Daemon(service.MultiService):  # type: ignore[misc]
     """The tree: an engine and a door, under one configuration."""
 
@@ -115,12 +130,15 @@ class Daemon(service.MultiService):  # type: ignore[misc]
         self._config_path, self.settings = config_path, loaded.settings
         self.engine = Engine(loaded.settings, reactor)
         self.door = Door(self, reactor)
-        for part in (self.engine, self.door):
+        self.clock = Housekeeping(self)
+        for part in (self.engine, self.door, self.clock):
             part.setServiceParent(self)
 
     async def close(self) -> None:
         """Door first, then engine: nothing new comes in while jobs end."""
         await self.door.close()
+        if self.clock.running:
+            self.clock.stopService()
         if self.engine.running:
             await self.engine.stopService()
 
@@ -179,6 +197,11 @@ def serve(config_path: str) -> int:
     reactor.run()
     log.info("stopped")
     return outcome[0] if outcome else 0
+
+
+def _log_failure(future: Future[Any]) -> None:
+    if error := future.exception():
+        log.error("housekeeping: %s", error)
 
 
 def _cannot_start(error: Exception) -> int:

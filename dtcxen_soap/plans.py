@@ -275,7 +275,7 @@ def paste(argv: tuple[str, ...]) -> str:
     return " ".join(shlex.quote(word) for word in argv)
 
 
-_SHOWN_APART = {"why", "undo", "destroys", "weight", "steps", "argv", "decide", "content", "judge", "texts", "globs"}
+_SHOWN_APART = {"why", "undo", "destroys", "weight", "may_fail", "steps", "argv", "decide", "content", "judge", "texts", "globs"}
 
 
 def _detail(step: Step) -> str:
@@ -306,6 +306,8 @@ def render(plan: Plan) -> tuple[str, ...]:
             if step.destroys:
                 lines.append(f"{indent}   DESTROYS {step.destroys}")
             lines.extend(f"{indent}   undo: {_detail(undo)}" for undo in step.undo)
+            if step.may_fail:
+                lines.append(f"{indent}   if this fails, the rest goes on")
             if isinstance(step, Mounted | ServicesOff):
                 add(step.steps, indent + "   ")
                 lines.append(f"{indent}   release: {step.why}")
