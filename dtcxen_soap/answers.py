@@ -72,7 +72,7 @@ class PingList:
 
 @dataclass(frozen=True)
 class VpsState:
-    """getVPSState. `state`: running, mkos, fsck or "Not running"; the rest only of a running domU, memory in MiB."""
+    """getVPSState. `state`: running, mkos, fsck, "Not running" or "NOTOK - why"; the rest only of a running domU, memory in MiB."""
 
     vps: str
     state: str

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from dtcxen_soap.answers import DisksReady, DisksRemoved
-from dtcxen_soap.errors import Busy, ParameterFault, Refused
+from dtcxen_soap.errors import Busy, Failed, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, Need, NeedDisks, NeedDomu, NeedTenancy
 from dtcxen_soap.plans import AllocateFile, BlockVps, MakeDirectory, NextTenancy, Plan, RemoveFile, RenameFile, Step
 from dtcxen_soap.requests import KillDisk, SetupDisk
@@ -52,7 +52,9 @@ def auto_path(vps: VpsId, settings: Settings) -> str:
 
 
 def refuse_in_use(facts: Facts, vps: VpsId, doing: str) -> None:
-    """Raise Busy while a domU of the VPS lives or anything holds one of its disks."""
+    """Raise Busy while a domU of the VPS lives or anything holds one of its disks; Failed when that cannot be known."""
+    if facts.domu.trouble:
+        raise Failed(f"{doing}: see whether {vps.name} runs.", facts.domu.trouble)
     if facts.domu.state:
         raise Busy(f"{doing}: {vps.name} is {facts.domu.state}: shut it down first")
     for disk in facts.disks:

@@ -135,7 +135,10 @@ class Room:
 
 @dataclass(frozen=True)
 class DomuFact:
-    """What the toolstack and /etc/xen say of one VPS. `state` is "" when no domU runs."""
+    """What the toolstack and /etc/xen say of one VPS. `state` is "" when no domU runs.
+
+    `trouble` says why that is not known: then nothing may be done that a running domU would suffer from.
+    """
 
     configured: bool
     state: str = ""
@@ -144,6 +147,7 @@ class DomuFact:
     vcpus: int | None = None
     cpu_seconds: float | None = None
     paths: tuple[str, ...] = ()
+    trouble: str = ""
 
 
 @dataclass(frozen=True)

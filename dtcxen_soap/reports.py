@@ -58,10 +58,12 @@ def state_needs(request: req.GetState, settings: Settings) -> tuple[Need, ...]:
 
 
 def state(request: req.GetState, settings: Settings, facts: Facts) -> answers.VpsState:
-    """getVPSState: a job's word first, since the panel polls for it; then the domU's."""
+    """getVPSState: a job's word first, since the panel polls for it; then the domU's. Never a fault: "NOTOK - ..." when Xen gives no answer."""
     if facts.busy:
         return answers.VpsState(str(request.vps), facts.busy)
     domu = facts.domu
+    if domu.trouble:
+        return answers.VpsState(str(request.vps), f"NOTOK - {domu.trouble}")
     if not domu.state:
         return answers.VpsState(str(request.vps), "Not running")
     return answers.VpsState(str(request.vps), "running", domu.domid, domu.max_memory, domu.vcpus, domu.state, domu.cpu_seconds)

@@ -48,11 +48,15 @@ def taken_macs(dom0: Dom0, settings: Settings) -> dict[MacAddress, str]:
 
 
 def domu(dom0: Dom0, settings: Settings, vps: VpsId) -> DomuFact:
-    """The VPS's configuration and its running domU. Failed when there is Xen but it cannot be asked: no answer is not "stopped"."""
+    """The VPS's configuration and its running domU. Where Xen gives no answer that is told as trouble: no answer is not "stopped"."""
     config = _config(dom0, settings, vps)
     is_configured = config is not None or dom0.exists(config_path(vps, settings))
     paths = config.paths if config else ()
-    running = _domains(dom0).get(vps.name) if _has_xen(dom0, settings) else None
+    try:
+        running = _domains(dom0).get(vps.name) if _has_xen(dom0, settings) else None
+    except Failed as error:
+        _log.warning("%s %s", error, error.tail)
+        return DomuFact(is_configured, paths=paths, trouble=str(error))
     if running is None:
         return DomuFact(is_configured, paths=paths)
     most = _max_memory(dom0, vps.name).get(running.domid, running.memory)

@@ -8,7 +8,7 @@ import pytest
 
 from dtcxen_soap import disks
 from dtcxen_soap.answers import DisksReady, DisksRemoved
-from dtcxen_soap.errors import Busy, Refused
+from dtcxen_soap.errors import Busy, Failed, Refused
 from dtcxen_soap.facts import DiskFact, DomuFact, Facts, KeptDisk, Room, TenancyFact
 from dtcxen_soap.plans import AllocateFile, BlockVps, NextTenancy, Plan, RemoveFile, RenameFile, walk
 from dtcxen_soap.requests import KillDisk, SetupDisk
@@ -115,6 +115,8 @@ def test_lvm_is_refused_where_there_is_none(planner):
 def test_nothing_while_it_runs_or_is_held(planner, request_):
     with pytest.raises(Busy, match="xen01 is running"):
         planner(request_, SETTINGS, facts(root(False), domu=DomuFact(True, "running")))
+    with pytest.raises(Failed, match="xl ended with code 1"):
+        planner(request_, SETTINGS, facts(root(False), domu=DomuFact(True, trouble="xl ended with code 1")))
     with pytest.raises(Busy, match="mounted on /mnt"):
         planner(request_, SETTINGS, facts(root(False, in_use="mounted on /mnt")))
 

@@ -21,6 +21,7 @@ STATE = req.GetState(vps=VpsId(1))
 
 @pytest.mark.parametrize(("facts", "word"), [
     (Facts(), "Not running"), (Facts(busy="mkos", domu=DomuFact(True, "running")), "mkos"), (Facts(busy="fsck"), "fsck"),
+    (Facts(domu=DomuFact(True, trouble="xl ended with code 1")), "NOTOK - xl ended with code 1"),
     (Facts(domu=DomuFact(True, "blocked", 3, Mib(128), 1, 1.5)), "running")])
 def test_state(facts, word):
     assert reports.state(STATE, SETTINGS, facts).state == word
