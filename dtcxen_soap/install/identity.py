@@ -1,71 +1,121 @@
-"""Who the guest is: its names, and what no two systems may share (machine id, SSH host keys, random seeds)."""
+"""Who the new system is: its host name, and the numbers and keys that no other system may share with it.
+
+An image's machine-id, ssh host keys and random seed are known to everybody who has the image.
+Sources: machine-id(5), hosts(5), ssh-keygen(1), dbus-uuidgen(1).
+"""
 
 from __future__ import annotations
 
-import re
-
 from dtcxen_soap.facts import TreeFact
 from dtcxen_soap.install.guest import Guest
-from dtcxen_soap.plans import Run, Step, TreeRemove, TreeSymlink, TreeWrite
+from dtcxen_soap.plans import Run, Step, TreePassword, TreeRemove, TreeSymlink, TreeWrite
 
-TEXTS = ("etc/hosts",)
-GLOBS = (
-    "etc/hostname", "etc/HOSTNAME", "etc/mailname", "etc/sysconfig", "etc/machine-id", "var/lib/dbus/machine-id", "etc/ssh/ssh_host_*", "etc/ssh/sshd_config",
-    "usr/bin/ssh-keygen", "lib/systemd/systemd", "usr/lib/systemd/systemd", "var/lib/systemd/random-seed", "var/lib/urandom/random-seed")
-_KEY = re.compile(r"etc/ssh/ssh_host_([a-z0-9]+)_key$")
-_DEFAULT_KEYS = ("rsa", "ecdsa", "ed25519")
+HOSTNAME, HOSTS, SUSE_HOSTNAME, MACHINE_ID, DBUS_ID = "etc/hostname", "etc/hosts", "etc/HOSTNAME", "etc/machine-id", "var/lib/dbus/machine-id"
+_SYSTEMD = ("lib/systemd/systemd", "usr/lib/systemd/systemd")
+_SEEDS = (
+    "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret", "var/lib/urandom/random-seed", "var/lib/random-seed", "var/lib/misc/random-seed",
+    "boot/loader/random-seed")
+_KEYGEN, _SSHD = "usr/bin/ssh-keygen", "usr/sbin/sshd"
+_HOST_KEYS = "etc/ssh/ssh_host_"
+TEXTS = (HOSTNAME, HOSTS)
+GLOBS = (SUSE_HOSTNAME, MACHINE_ID, DBUS_ID, "var/lib/dbus", *_SYSTEMD, *_SEEDS, _KEYGEN, _SSHD, f"{_HOST_KEYS}*")
+
+_LOCAL = ("localhost", "localhost.localdomain", "localhost4", "localhost4.localdomain4", "localhost6", "localhost6.localdomain6")
+_IPV6_LINES = ("::1\tlocalhost ip6-localhost ip6-loopback", "ff02::1\tip6-allnodes", "ff02::2\tip6-allrouters")
 
 
 def steps(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
-    """Everything that makes this system itself and no copy of another."""
-    return (*_names(guest, tree), *_machine_id(guest, tree), *_seeds(guest, tree), *_host_keys(guest, tree))
+    """Host name, root's password, machine-id; shared seeds and keys go."""
+    return (*_name(guest, tree), _password(guest), *_machine_id(guest, tree), *_forget(guest, tree))
 
 
-def _names(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
-    """Host name and hosts. Red Hat's family writes the full name into etc/hostname, the others the short one."""
-    name = guest.hostname if tree.has("etc/sysconfig") else guest.short_hostname
-    made: list[Step] = [
-        TreeWrite(why="Name the system.", tree=guest.tree, path="etc/hostname", content=name + "\n"),
-        TreeWrite(why="Let the system find itself by name.", tree=guest.tree, path="etc/hosts", content=hosts(guest, tree.texts.get("etc/hosts", "")))]
-    if tree.has("etc/mailname"):
-        made.append(TreeWrite(why="Name its mail.", tree=guest.tree, path="etc/mailname", content=guest.hostname + "\n"))
-    if tree.has("etc/HOSTNAME"):
-        made.append(TreeWrite(why="Name the system for its old scripts.", tree=guest.tree, path="etc/HOSTNAME", content=guest.hostname + "\n"))
-    return tuple(made)
+def _password(guest: Guest) -> Step:
+    return TreePassword(why="Set root's password.", tree=guest.tree, user="root", password=guest.password)
 
 
-def hosts(guest: Guest, old: str) -> str:
-    """etc/hosts: localhost, the VPS under its own address, and lines of the image that speak of neither."""
-    ours = ["127.0.0.1 localhost", f"{guest.first_address or '127.0.1.1'} {' '.join(dict.fromkeys((guest.hostname, guest.short_hostname)))}",
-            "::1 localhost ip6-localhost ip6-loopback", "ff02::1 ip6-allnodes", "ff02::2 ip6-allrouters"]
-    taken = {line.split()[0] for line in ours} | {"127.0.1.1"}
-    kept = [line for line in old.splitlines() if (words := line.split("#")[0].split()) and words[0] not in taken and guest.short_hostname not in words[1:]]
-    return "\n".join([*ours, *kept]) + "\n"
+# -- the name -------------------------------------------------------------------------------------
 
 
-def _machine_id(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
-    """An empty machine-id: systemd makes one at the first boot. D-Bus follows it."""
-    if not (tree.has("etc/machine-id") or tree.has("lib/systemd/systemd") or tree.has("usr/lib/systemd/systemd")):
-        if not tree.has("var/lib/dbus/machine-id"):
-            return ()
-        return (TreeRemove(why="Let D-Bus make a new machine id.", tree=guest.tree, path="var/lib/dbus/machine-id"),)
-    made: tuple[Step, ...] = (TreeWrite(why="Let the first boot make a machine id.", tree=guest.tree, path="etc/machine-id", content="", mode=0o444),)
-    if tree.has("var/lib/dbus/machine-id"):
-        made += (TreeSymlink(why="Let D-Bus share the machine id.", tree=guest.tree, path="var/lib/dbus/machine-id", target="/etc/machine-id"),)
+def _name(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
+    made: tuple[Step, ...] = (
+        TreeWrite(why=f"Name the system {guest.short_hostname}.", tree=guest.tree, path=HOSTNAME, content=guest.short_hostname + "\n"),
+        TreeWrite(why=f"Let the system know {guest.hostname} as its own name.", tree=guest.tree, path=HOSTS,
+                  content=hosts(tree.texts.get(HOSTS, ""), tree.texts.get(HOSTNAME, "").strip(), guest)))
+    if tree.has(SUSE_HOSTNAME):
+        made += (TreeWrite(why="Name it where SUSE looks.", tree=guest.tree, path=SUSE_HOSTNAME, content=guest.hostname + "\n"),)
     return made
 
 
-def _seeds(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
-    return tuple(TreeRemove(why="Forget the image's random seed.", tree=guest.tree, path=path) for path in sorted(tree.paths) if path.endswith("/random-seed"))
+def hosts(old: str, old_name: str, guest: Guest) -> str:
+    """`old` with the VPS's own address and name, without what the image said of itself (`old_name`, 127.0.1.1)."""
+    own = {"127.0.1.1", *(str(address.ip) for address in guest.network.nic.addresses)}
+    stale = {name for name in (old_name, old_name.partition(".")[0]) if name and name not in _LOCAL}
+    kept = [line for line in (_without(line, own, stale) for line in old.splitlines()) if line is not None]
+    first = [] if any(_names(line, "127.0.0.1") for line in kept) else ["127.0.0.1\tlocalhost"]
+    names = " ".join(dict.fromkeys((guest.hostname, guest.short_hostname)))
+    lines = first + kept
+    place = next((number for number, line in enumerate(lines) if _names(line, "127.0.0.1")), 0) + 1
+    lines.insert(place, f"{guest.first_address or '127.0.1.1'}\t{names}")
+    if not any(_names(line, "::1") for line in lines):
+        lines += _IPV6_LINES
+    return "\n".join(lines) + "\n"
 
 
-def _host_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
-    """New host keys of the kinds that were there. Nothing in a Debian makes them at boot, and without them sshd does not start."""
-    old = sorted(path for path in tree.paths if path.startswith("etc/ssh/ssh_host_"))
-    made: list[Step] = [TreeRemove(why="Remove a host key that others may have.", tree=guest.tree, path=path) for path in old]
-    kinds = [match[1] for path in old if (match := _KEY.match(path))]
-    if tree.has("usr/bin/ssh-keygen") and tree.has("etc/ssh/sshd_config"):
-        for kind in kinds or _DEFAULT_KEYS:
-            argv = ("ssh-keygen", "-q", "-t", kind, "-N", "", "-C", f"root@{guest.short_hostname}", "-f", f"/etc/ssh/ssh_host_{kind}_key")
-            made.append(Run(why=f"Make a host key of its own ({kind}).", argv=argv, chroot=guest.tree, contained=True, timeout_seconds=120))
-    return tuple(made)
+def _names(line: str, address: str) -> list[str]:
+    """The names that a line gives to `address`; none when it is about another one."""
+    words = line.partition("#")[0].split()
+    return words[1:] if words and words[0] == address else []
+
+
+def _without(line: str, own: set[str], stale: set[str]) -> str | None:
+    """A line of the old hosts as it stays; None when nothing of it does."""
+    text, sign, comment = line.partition("#")
+    words = text.split()
+    if not words:
+        return line
+    if words[0] in own:
+        return None
+    left = [word for word in words[1:] if word not in stale and not any(word.startswith(f"{name}.") for name in stale)]
+    if len(left) == len(words) - 1:
+        return line
+    return f"{words[0]}\t{' '.join(left)}{' ' + sign + comment if sign else ''}" if left else None
+
+
+# -- numbers and keys -----------------------------------------------------------------------------
+
+
+def _machine_id(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
+    """Empty for systemd, which fills it at its first boot; elsewhere D-Bus makes a missing one when it starts."""
+    systemd = any(tree.has(path) for path in _SYSTEMD)
+    made: tuple[Step, ...] = ()
+    if systemd or tree.has(MACHINE_ID):
+        made += (TreeWrite(why="Let the first boot make a machine-id.", tree=guest.tree, path=MACHINE_ID, content="", mode=0o444),)
+    if systemd and tree.has("var/lib/dbus"):
+        made += (TreeSymlink(why="Give D-Bus the same machine-id.", tree=guest.tree, path=DBUS_ID, target="/etc/machine-id"),)
+    elif tree.has(DBUS_ID):
+        made += (TreeRemove(why="Let D-Bus make an id of its own.", tree=guest.tree, path=DBUS_ID),)
+    return made
+
+
+def _forget(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
+    """What everybody with the image knows."""
+    keys = sorted(path for path in tree.paths if path.startswith(_HOST_KEYS))
+    seeds = [path for path in _SEEDS if tree.has(path)]
+    return (
+        *(TreeRemove(why=f"Remove a key that the image's other systems have too: /{path}.", tree=guest.tree, path=path) for path in keys),
+        *(TreeRemove(why=f"Remove a seed that the image's other systems have too: /{path}.", tree=guest.tree, path=path) for path in seeds))
+
+
+def host_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
+    """New ssh host keys, made by the guest's own ssh-keygen, confined to the tree.
+
+    They are made now since nothing would at the first boot: Debian's sshd does not start without
+    any, and its keys come from the package's configuration only. RSA first, by words that every
+    OpenSSH knows; then all that this one knows (-A is of 2011), which may fail.
+    """
+    if not tree.has(_KEYGEN) or not (tree.has(_SSHD) or any(path.startswith(_HOST_KEYS) for path in tree.paths)):
+        return ()
+    rsa = ("/usr/bin/ssh-keygen", "-q", "-t", "rsa", "-b", "3072", "-N", "", "-C", f"root@{guest.short_hostname}", "-f", f"/{_HOST_KEYS}rsa_key")
+    return (
+        Run(why="Make the system's own ssh host key.", argv=rsa, chroot=guest.tree, contained=True, timeout_seconds=120),
+        Run(why="Make ssh host keys of all other kinds that it knows.", argv=("/usr/bin/ssh-keygen", "-A"), chroot=guest.tree, contained=True, timeout_seconds=120, may_fail=True))
