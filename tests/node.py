@@ -90,6 +90,7 @@ class Node:
         """A requests session that trusts this node's certificate and signs in as its admin."""
         import requests
         session = requests.Session()
+        session.trust_env = False
         session.verify = self.settings.tls_certificate
         session.auth = ("dtc-xen", self.password)
         return session

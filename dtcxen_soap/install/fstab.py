@@ -44,11 +44,12 @@ def render(old: str, fstype: str, has_swap: bool, own_mounts: bool) -> str:
     if not any(line.strip() for line in kept_lines):
         kept_lines = [_HEAD]
     taken = {words[1] for line in kept_lines if (words := _words(line))}
-    lines = [*kept_lines, _row(ROOT_DEVICE, "/", fstype, _OPTIONS.get(fstype, "defaults"), "1" if fstype in _OPTIONS else "0")]
-    if has_swap:
-        lines.append(_row(SWAP_DEVICE, "none", "swap", "sw", "0"))
+    lines = kept_lines
     if own_mounts:
         lines += [_row(device, at, kind, "defaults", "0") for device, at, kind in _KERNELS if at not in taken]
+    lines.append(_row(ROOT_DEVICE, "/", fstype, _OPTIONS.get(fstype, "defaults"), "1" if fstype in _OPTIONS else "0"))
+    if has_swap:
+        lines.append(_row(SWAP_DEVICE, "none", "swap", "sw", "0"))
     return "\n".join(lines) + "\n"
 
 

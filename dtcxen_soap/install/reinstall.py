@@ -155,23 +155,24 @@ def _install(request: Reinstall, build: _Build, vps: Vps, settings: Settings, fa
     guest = _guest(request, build, vps, settings, facts)
     return Mounted(
         why="Mount the new root disk.", source=build.image, at=build.tree, fstype=settings.root_filesystem,
-        steps=(*_fill(guest, settings, facts), *_postinstall(build, vps, settings)))
+        options="nosuid" if facts.bundle is not None else "nodev,nosuid", steps=_fill(guest, settings, facts))
 
 
 def _fill(guest: Guest, settings: Settings, facts: Facts) -> tuple[Step, ...]:
-    """The installer's steps."""
+    """The installer's steps. A bundle's scripts may chroot by themselves, and need the tree's devices then."""
+    own = _postinstall(guest, settings)
     if facts.bundle is not None:
-        return bundle.steps(facts.bundle, guest, settings)
-    return (*debootstrap.steps(guest.tree, settings, facts.node), finish.look(guest))
+        return bundle.steps(facts.bundle, guest, settings, postinstall=own)
+    return (*debootstrap.steps(guest.tree, settings, facts.node), finish.look(guest), *own)
 
 
-def _postinstall(build: _Build, vps: Vps, settings: Settings) -> tuple[Step, ...]:
+def _postinstall(guest: Guest, settings: Settings) -> tuple[Step, ...]:
     """The original's custom_postinstall_script, with the tree as its argument."""
     if settings.custom_postinstall_script is None:
         return ()
     return (Run(
-        why="Run the node's own post-installation script.", argv=(settings.custom_postinstall_script, build.tree, vps.id.name), contained=True,
-        env=(("VPS_PATH", build.tree), ("VPSNUM", str(vps.id))), timeout_seconds=settings.install_timeout_minutes * 60),)
+        why="Run the node's own post-installation script.", argv=(settings.custom_postinstall_script, guest.tree, guest.vps.id.name), contained=True,
+        env=(("VPS_PATH", guest.tree), ("VPSNUM", str(guest.vps.id))), timeout_seconds=settings.install_timeout_minutes * 60),)
 
 
 def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, facts: Facts) -> Guest:
