@@ -65,6 +65,5 @@ def run_wsdl(options: argparse.Namespace) -> int:
     from dtcxen_soap.wire import wsdl
     chosen = load(options.config) if options.config else settings.defaults()
     host = "localhost" if chosen.listen_address in ("", "0.0.0.0", "::") else chosen.listen_address
-    text = wsdl.of(chosen, f"https://{host}:{chosen.listen_port}/") if options.config else wsdl.default()
-    sys.stdout.buffer.write(text)
+    sys.stdout.buffer.write(wsdl.of(chosen, f"https://{host}:{chosen.listen_port}/"))
     return OK

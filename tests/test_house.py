@@ -40,7 +40,7 @@ MAY_IMPORT = {
     "catalogue": {"words", "pure"},
     "shells": set(LAYERS),
 }
-REACHES_ACROSS = {"install.reinstall", "install.finish"}
+REACHES_ACROSS = {"install.reinstall", "install.network"}
 """Planners that compose those of other packages."""
 
 OWNERS = {

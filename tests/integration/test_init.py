@@ -168,7 +168,7 @@ def test_every_fault_of_the_daemon_is_a_line(node: Node) -> None:
 
 
 def test_other_faults_are_told_as_text(node: Node) -> None:
-    assert "there is no job 999" in call(node, "getJob", "job=999", code=1).stderr
+    assert call(node, "getJob", "job=999", code=1).stderr == "dtcxen: getJob: there is no job 999\n"
     password = node.directory / "wrong"
     password.write_text("wrong\n")
     assert "Authorization failed" in call(node, "testVPSServer", "--password-file", password, code=1).stderr
