@@ -10,15 +10,18 @@ from dtcxen_soap.facts import TreeFact
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import Run, Step, TreePassword, TreeRemove, TreeSymlink, TreeWrite
 
-HOSTNAME, HOSTS, SUSE_HOSTNAME, MACHINE_ID, DBUS_ID = "etc/hostname", "etc/hosts", "etc/HOSTNAME", "etc/machine-id", "var/lib/dbus/machine-id"
+HOSTNAME, HOSTS, MACHINE_ID, DBUS_ID = "etc/hostname", "etc/hosts", "etc/machine-id", "var/lib/dbus/machine-id"
+_FULL_NAME_TOO = ("etc/HOSTNAME", "etc/mailname")
+"""Where SUSE looks for its name, and mail servers for theirs."""
+_RED_HAT = "etc/sysconfig"
 _SYSTEMD = ("lib/systemd/systemd", "usr/lib/systemd/systemd")
 _SEEDS = (
     "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret", "var/lib/urandom/random-seed", "var/lib/random-seed", "var/lib/misc/random-seed",
     "boot/loader/random-seed")
-_KEYGEN, _SSHD = "usr/bin/ssh-keygen", "usr/sbin/sshd"
+_KEYGEN, _SSHD = "usr/bin/ssh-keygen", ("usr/sbin/sshd", "etc/ssh/sshd_config")
 _HOST_KEYS = "etc/ssh/ssh_host_"
 TEXTS = (HOSTNAME, HOSTS)
-GLOBS = (SUSE_HOSTNAME, MACHINE_ID, DBUS_ID, "var/lib/dbus", *_SYSTEMD, *_SEEDS, _KEYGEN, _SSHD, f"{_HOST_KEYS}*")
+GLOBS = (*_FULL_NAME_TOO, _RED_HAT, MACHINE_ID, DBUS_ID, "var/lib/dbus", *_SYSTEMD, *_SEEDS, _KEYGEN, *_SSHD, f"{_HOST_KEYS}*")
 
 _LOCAL = ("localhost", "localhost.localdomain", "localhost4", "localhost4.localdomain4", "localhost6", "localhost6.localdomain6")
 _IPV6_LINES = ("::1\tlocalhost ip6-localhost ip6-loopback", "ff02::1\tip6-allnodes", "ff02::2\tip6-allrouters")
@@ -37,13 +40,13 @@ def _password(guest: Guest) -> Step:
 
 
 def _name(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
-    made: tuple[Step, ...] = (
-        TreeWrite(why=f"Name the system {guest.short_hostname}.", tree=guest.tree, path=HOSTNAME, content=guest.short_hostname + "\n"),
-        TreeWrite(why=f"Let the system know {guest.hostname} as its own name.", tree=guest.tree, path=HOSTS,
-                  content=hosts(tree.texts.get(HOSTS, ""), tree.texts.get(HOSTNAME, "").strip(), guest)))
-    if tree.has(SUSE_HOSTNAME):
-        made += (TreeWrite(why="Name it where SUSE looks.", tree=guest.tree, path=SUSE_HOSTNAME, content=guest.hostname + "\n"),)
-    return made
+    """Red Hat's family has the full name in etc/hostname, others the short one."""
+    name = guest.hostname if tree.has(_RED_HAT) else guest.short_hostname
+    names = hosts(tree.texts.get(HOSTS, ""), tree.texts.get(HOSTNAME, "").strip(), guest)
+    return (
+        TreeWrite(why=f"Name the system {name}.", tree=guest.tree, path=HOSTNAME, content=name + "\n"),
+        TreeWrite(why=f"Let the system know {guest.hostname} as its own name.", tree=guest.tree, path=HOSTS, content=names),
+        *(TreeWrite(why=f"Name it in /{path} too.", tree=guest.tree, path=path, content=guest.hostname + "\n") for path in _FULL_NAME_TOO if tree.has(path)))
 
 
 def hosts(old: str, old_name: str, guest: Guest) -> str:
@@ -113,7 +116,7 @@ def host_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
     any, and its keys come from the package's configuration only. RSA first, by words that every
     OpenSSH knows; then all that this one knows (-A is of 2011), which may fail.
     """
-    if not tree.has(_KEYGEN) or not (tree.has(_SSHD) or any(path.startswith(_HOST_KEYS) for path in tree.paths)):
+    if not tree.has(_KEYGEN) or not (any(map(tree.has, _SSHD)) or any(path.startswith(_HOST_KEYS) for path in tree.paths)):
         return ()
     rsa = ("/usr/bin/ssh-keygen", "-q", "-t", "rsa", "-b", "3072", "-N", "", "-C", f"root@{guest.short_hostname}", "-f", f"/{_HOST_KEYS}rsa_key")
     return (

@@ -30,7 +30,8 @@ LENNY = tree(
 CENTOS_6 = tree(
     {"etc/inittab": "id:3:initdefault:\n", "etc/sysconfig/network": "NETWORKING=yes\nHOSTNAME=old\nNOZEROCONF=yes\n", "etc/securetty": "console\nhvc0\n",
      "boot/grub/grub.conf": "title CentOS\n\troot (hd0,0)\n\tkernel /boot/vmlinuz ro root=UUID=1-2 rootfstype=ext3 console=ttyS0,115200\n"},
-    "etc/sysconfig/network-scripts", "etc/sysconfig/network-scripts/ifup", "etc/sysconfig/network-scripts/ifcfg-eth1", "etc/init/rc.conf", "sbin/agetty", "sbin/mingetty")
+    "etc/sysconfig", "etc/sysconfig/network-scripts", "etc/sysconfig/network-scripts/ifup", "etc/sysconfig/network-scripts/ifcfg-eth1",
+    "etc/init/rc.conf", "sbin/agetty", "sbin/mingetty")
 
 UBUNTU_22 = tree(
     {"etc/fstab": "LABEL=cloudimg-rootfs\t/\t ext4\tdiscard,errors=remount-ro\t0 1\nLABEL=UEFI\t/boot/efi\tvfat\tumask=0077\t0 1\n",

@@ -123,8 +123,11 @@ def test_an_image_called_localhost_keeps_its_loopback() -> None:
     assert identity.hosts("127.0.0.1 localhost localhost.localdomain\n", "localhost.localdomain", guest()).startswith("127.0.0.1 localhost localhost.localdomain\n" + OWN)
 
 
-def test_suse_reads_its_name_elsewhere() -> None:
+def test_names_where_this_family_looks_for_them() -> None:
     assert written(identity.steps(guest(), tree({}, "etc/HOSTNAME")))["etc/HOSTNAME"] == "mail.example.org\n"
+    debian, red_hat = (written(identity.steps(guest(), tree({}, path))) for path in ("etc/mailname", "etc/sysconfig"))
+    assert (debian["etc/mailname"], debian["etc/hostname"]) == ("mail.example.org\n", "mail\n")
+    assert red_hat["etc/hostname"] == "mail.example.org\n" and "etc/mailname" not in red_hat
 
 
 def test_machine_id_by_what_the_tree_has() -> None:
@@ -136,7 +139,7 @@ def test_machine_id_by_what_the_tree_has() -> None:
 
 
 @pytest.mark.parametrize("paths, count", [((), 0), (("usr/bin/ssh-keygen",), 0), (("usr/sbin/sshd",), 0), (("usr/bin/ssh-keygen", "usr/sbin/sshd"), 2),
-                                          (("usr/bin/ssh-keygen", "etc/ssh/ssh_host_dsa_key"), 2)])
+                                          (("usr/bin/ssh-keygen", "etc/ssh/sshd_config"), 2), (("usr/bin/ssh-keygen", "etc/ssh/ssh_host_dsa_key"), 2)])
 def test_host_keys_are_made_where_they_are_used_and_can_be(paths: tuple[str, ...], count: int) -> None:
     made = identity.host_keys(guest(), tree({}, *paths))
     assert len(made) == count
