@@ -217,7 +217,8 @@ def _configure(request: Reinstall, vps: Vps, settings: Settings, facts: Facts) -
     if not facts.domu.configured:
         swap_in = (RenameFile(why="Put the configuration in its place.", source=new, target=path, undo=(RemoveFile(why="Remove the configuration.", path=path),)),)
     link = Symlink(why="Start the VPS with the node.", path=auto, target=f"../{vps.id.name}")
-    return MakeDirectory(why="Have a place for the start link.", path=f"{settings.xen_config_dir}/auto"), write, *swap_in, link
+    left = RemoveFile(why="Remove what an interrupted installation left.", path=f"{path}.old")
+    return left, MakeDirectory(why="Have a place for the start link.", path=f"{settings.xen_config_dir}/auto"), write, *swap_in, link
 
 
 def _drop(build: _Build, vps: Vps, settings: Settings, facts: Facts) -> tuple[Step, ...]:
