@@ -114,9 +114,15 @@ class Reinstall(Request):
         return self.nics or self.single_nic or ()
 
     def gateways(self, settings: Settings) -> tuple[IpAddress, ...]:
-        """The caller's gateways, else the node's of the IP versions that the VPS has."""
-        versions = {address.version for address in self.addresses}
-        return self.given_gateways or tuple(gateway for gateway in settings.GATEWAY if gateway.version in versions)
+        """The caller's gateways, and the node's for those IP versions of the VPS for which the caller named none."""
+        given = self.given_gateways or ()
+        lacking = {address.version for address in self.addresses} - {gateway.version for gateway in given}
+        return given + tuple(gateway for gateway in settings.GATEWAY if gateway.version in lacking and self._fits(gateway, settings, bool(given)))
+
+    def _fits(self, gateway: IpAddress, settings: Settings, optional: bool) -> bool:
+        """Whether the node's gateway serves; one that only completes the caller's is left out where it would not."""
+        inside = any(gateway in address.interface.network for address in self.addresses)
+        return inside or not optional or settings.onlink_gateway or gateway.is_link_local
 
     def dns(self, settings: Settings) -> tuple[IpAddress, ...]:
         """The caller's name servers, else the node's."""

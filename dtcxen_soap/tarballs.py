@@ -17,7 +17,7 @@ from dtcxen_soap.facts import Member
 from dtcxen_soap.processes import Watch, reading
 
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
-_KINDS = {tarfile.DIRTYPE: "directory", tarfile.SYMTYPE: "symlink", tarfile.LNKTYPE: "hardlink"}
+_KINDS = {tarfile.DIRTYPE: "directory", tarfile.SYMTYPE: "symlink", tarfile.LNKTYPE: "hardlink", tarfile.FIFOTYPE: "fifo"}
 
 
 def check(path: str, judge: Callable[[Iterable[Member]], str], watch: Watch) -> None:

@@ -3,7 +3,7 @@
 Each noun has a module that says which files it must see (TEXTS, GLOBS) and which steps follow.
 Everything is written by us through links that stay inside; of the guest's programs only its own
 ssh-keygen runs, chrooted and contained. depmod does not: the modules come with the lists that
-dom0's depmod made, and to run it took longer than all other steps together.
+dom0's depmod made.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dtcxen_soap import disks
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, Need, NeedDisks, NeedDomu, NeedInstall, NeedOsList, NeedTenancy
-from dtcxen_soap.install import bundle, debootstrap, finish
+from dtcxen_soap.install import bundle, contract, debootstrap, finish
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import AllocateFile, ExchangeFile, MakeDirectory, Mounted, Plan, RemoveFile, RenameFile, Run, Step, Symlink, WriteFile
 from dtcxen_soap.requests import Reinstall
@@ -167,12 +167,12 @@ def _fill(guest: Guest, settings: Settings, facts: Facts) -> tuple[Step, ...]:
 
 
 def _postinstall(guest: Guest, settings: Settings) -> tuple[Step, ...]:
-    """The original's custom_postinstall_script, with the tree as its argument."""
+    """The original's custom_postinstall_script, with the flags that it always got."""
     if settings.custom_postinstall_script is None:
         return ()
     return (Run(
-        why="Run the node's own post-installation script.", argv=(settings.custom_postinstall_script, guest.tree, guest.vps.id.name), contained=True,
-        env=(("VPS_PATH", guest.tree), ("VPSNUM", str(guest.vps.id))), timeout_seconds=settings.install_timeout_minutes * 60),)
+        why="Run the node's own post-installation script.", argv=contract.script_argv(settings.custom_postinstall_script, guest),
+        contained=True, timeout_seconds=settings.install_timeout_minutes * 60),)
 
 
 def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, facts: Facts) -> Guest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +12,13 @@ from pathlib import Path
 
 import pytest
 from passlib.hash import sha512_crypt
-from tests.bundles import make_bundle
 
+from tests.boot import booted
+from tests.bundles import make_bundle
 from tests.node import Node
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]
-PASSWORD = "p4ss $(touch /tmp/x);'\"` wörd"
+PASSWORD = "p4ss $(touch /tmp/x);'\"` word"
 INSTALL = {
     "vps": "01", "ramSizeMib": 256, "password": PASSWORD, "nics": "192.0.2.10,255.255.255.0,192.0.2.255+192.0.2.11/24", "gateway": "192.0.2.1",
     "dns": "192.0.2.53 192.0.2.54", "hostname": "mail.example.org"}
@@ -79,6 +81,21 @@ def test_the_root_password_is_the_one_that_was_set_and_stands_nowhere_else(debia
     for path in debian.directory.rglob("*"):
         if path.is_file() and path.suffix not in (".img", ".password"):
             assert PASSWORD.encode() not in path.read_bytes(), path
+
+
+def test_the_installed_disk_boots_to_a_login_with_that_password(debian: Node) -> None:
+    """Under software emulation, with a kernel that the test gives it; no step of the boot may have failed."""
+    mnt = debian.settings.provisioning_mount_point
+    with booted(f"{mnt}/xen01.img", f"{mnt}/xen01.swap.img", "00:16:3e:10:10:01") as console:
+        console.log_in(PASSWORD, 400)
+        assert console.run("hostname -f") == "mail.example.org"
+        assert re.fullmatch("[0-9a-f]{32}", console.run("cat /etc/machine-id"))
+        addresses = console.run("ip -o addr show dev eth0")
+        assert "192.0.2.10/24 brd 192.0.2.255" in addresses and "192.0.2.11/24" in addresses
+        assert "default via 192.0.2.1 dev eth0" in console.run("ip route")
+        assert "/dev/vdb" in console.run("swapon --show --noheadings")
+        assert console.run("systemctl --failed --no-legend --plain") == ""
+        assert "active" in console.run("systemctl is-active ssh")
 
 
 def test_the_domu_configuration_and_its_start(debian: Node) -> None:

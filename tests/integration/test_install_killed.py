@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import requests
-from tests.bundles import make_bundle
 
+from tests.bundles import make_bundle
 from tests.node import Node
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]

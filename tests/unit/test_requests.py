@@ -140,6 +140,13 @@ def test_an_outside_gateway_is_the_admins_choice():
     assert [str(gateway) for gateway in made.gateways(onlink)] == ["198.51.100.1"]
 
 
+def test_the_nodes_gateway_completes_the_callers_where_it_serves():
+    both = parse(req.Reinstall, INSTALL | {"nics": "192.0.2.10/24 2001:db8::5/64"})
+    assert [str(gateway) for gateway in both.gateways(SETTINGS)] == ["192.0.2.1", "2001:db8::1"]
+    elsewhere = parse(req.Reinstall, INSTALL | {"nics": "192.0.2.10/24 2001:db8:9::5/64"})
+    assert [str(gateway) for gateway in elsewhere.gateways(SETTINGS)] == ["192.0.2.1"]
+
+
 @pytest.mark.parametrize("absent", [None, ""])
 def test_the_nodes_gateway_and_dns_fill_in(absent):
     made = parse(req.Reinstall, INSTALL | {"gateway": absent, "dns": absent})
