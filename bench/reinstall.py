@@ -15,13 +15,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dtcxen_soap.survey import Survey  # noqa: E402
-
 from dtcxen_soap.dom0 import Dom0  # noqa: E402
 from dtcxen_soap.facts import NeedInstall  # noqa: E402
 from dtcxen_soap.install import debootstrap  # noqa: E402
 from dtcxen_soap.journal import Journal  # noqa: E402
 from dtcxen_soap.plans import Run  # noqa: E402
+from dtcxen_soap.survey import Survey  # noqa: E402
 from dtcxen_soap.vps import VpsId  # noqa: E402
 from tests.node import Node  # noqa: E402
 
