@@ -26,15 +26,20 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import signal
 import stat
 import sys
+from typing import Any
 
 CLONE_NEWNS = 0x20000
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC, MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
 SYS_OPEN_TREE, SYS_MOVE_MOUNT, SYS_MOUNT_SETATTR = 428, 429, 442
 AT_FDCWD, AT_RECURSIVE, OPEN_TREE_CLONE, MOVE_MOUNT_F_EMPTY_PATH = -100, 0x8000, 1, 4
 MOUNT_ATTR_RDONLY = 1
+MNT_DETACH = 2
+_OCTAL = re.compile(r"\\([0-7]{3})")
+"""How mountinfo writes blanks and the like."""
 PR_CAPBSET_DROP, LAST_CAP = 24, 63
 KEPT_CAPS = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 27, 29, 31})
 """chown, dac_override, fowner, fsetid, kill, setgid, setuid, setpcap, net_bind_service, net_raw, mknod, audit_write, setfcap."""
@@ -96,6 +101,25 @@ def confine(writable: list[str], overlays: list[list[str]]) -> None:
     _set_read_only("/tmp", False, 0)
     for path, clone in clones:
         _place(clone, path)
+
+
+def let_go(own: set[str]) -> None:
+    """Drop our copies of other trees' mounts: while we hold one, dom0 could unmount it but not free its disk.
+
+    Other trees are what is mounted beside `own` ones, in the same directory, which is never the root.
+    """
+    beside = {os.path.dirname(path) for path in own} - {"/"}
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as mounts:
+        points = [_OCTAL.sub(lambda match: chr(int(match[1], 8)), line.split()[4]) for line in mounts]
+    for point in points:
+        if os.path.dirname(point) in beside and point not in own:
+            _checked(_libc.umount2(os.fsencode(point), MNT_DETACH), f"umount {point}")
+
+
+def _own_trees(order: dict[str, Any], command: list[str]) -> set[str]:
+    """The trees that this command works on: its chroot, what it may write, and mount points that it is told."""
+    told = [word for word in command if word.startswith("/") and os.path.ismount(word)]
+    return {os.path.realpath(path) for path in (order["chroot"], *order.get("writable", ()), *told) if path}
 
 
 def _private_tmp() -> int:
@@ -228,6 +252,7 @@ def main(arguments: list[str]) -> int:
         return OWN_FAILURE
     order, command = json.loads(arguments[0]), arguments[1:]
     try:
+        let_go(_own_trees(order, command))  # first: the unshare(1) that started us stays in the namespace that it made
         _checked(_libc.unshare(CLONE_NEWNS), "unshare")
         _mount("none", "/", "none", MS_REC | MS_PRIVATE)
         if "writable" in order:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -144,7 +145,6 @@ def test_a_failed_installation_leaves_the_old_system_as_it_was(debian: Node) -> 
 
 
 def test_cancel_ends_it_all_in_five_seconds(debian: Node) -> None:
-    import time
     client = debian.client()
     root = f"{debian.settings.provisioning_mount_point}/xen01.img"
     before = digest(root)
@@ -164,3 +164,25 @@ def test_plan_only_changes_nothing(debian: Node) -> None:
     assert answer.job is None and any("mmdebstrap" in line for line in str(answer.plan).split("\n"))
     after = sorted((str(path), path.lstat().st_mtime_ns) for path in debian.directory.rglob("*") if "/state" not in str(path))
     assert [path for path, _ in before] == [path for path, _ in after]
+
+
+def test_two_installations_side_by_side_release_their_disks(node: Node) -> None:
+    """A command of one job copies the mounts of the other into its namespace, and must not keep the other's disk busy."""
+    for name, seconds in (("slow", 12), ("quick", 3)):
+        directory = Path(node.settings.os_dir) / name
+        make_bundle(directory)
+        script = directory / "custom_os"
+        script.write_text(f"#!/bin/sh\nsleep {seconds}\n")
+        script.chmod(0o755)
+    client = node.client()
+    jobs = []
+    for vps, name in (("31", "quick"), ("32", "slow")):
+        client.setupVPSDisk(vps=vps, diskSizeMib=128, swapSizeMib=64, imageType="vbd")
+        jobs.append(client.reinstallOS(osType=name, **INSTALL | {"vps": vps, "nics": f"192.0.2.{vps}/24"}).job)
+        time.sleep(1.5)
+    quick = node.wait(jobs[0])
+    assert client.getJob(job=jobs[1]).state == "running", "the slow one must still hold its namespace"
+    assert quick.state == "done", quick.reason
+    slow = node.wait(jobs[1])
+    assert slow.state == "done", slow.reason
+    assert node.leftovers() == []
