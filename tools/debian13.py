@@ -23,8 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache"
 SUITE = "trixie"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-TESTS = ("tests/unit", "tests/contract", "tests/interop", "tests/integration/test_init.py", "tests/integration/test_daemon.py",
-         "tests/integration/test_guestnet_real.py", "tests/integration/test_xlconfig_real.py")
+TESTS = ("tests/unit", "tests/contract", "tests/integration", "tests/interop")
 CHOSEN = "debian13 or not root"
 _UNNEEDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 _CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
@@ -77,13 +76,14 @@ def command(argv: list[str], bind: Path | None = None) -> list[str]:
     """
     root = shlex.quote(str(build()))
     mounts = [
-        f"mount --bind {root} {root}",  # so that tests may make its / private
+        f"mount --bind {root} {root}",
         f"mount -t tmpfs -o mode=1777 tmpfs {root}/tmp", f"mount -t proc proc {root}/proc",
         f"mount --bind {shlex.quote(str(ROOT))} {root}/mnt", f"mount -o remount,bind,ro {root}/mnt"]
     if bind is not None:
         inside = f"{root}{shlex.quote(str(bind))}"
         mounts += [f"mkdir -p {inside}", f"mount --bind {shlex.quote(str(bind))} {inside}"]
-    script = " && ".join([*mounts, f"exec chroot {root} {shlex.join(argv)}"])
+    # pivot_root, not chroot: this machine's mounts are let go of, or a disk that is released meanwhile would stay in use.
+    script = " && ".join([*mounts, f"cd {root}", "pivot_root . .", "umount -l .", "cd /", f"exec {shlex.join(argv)}"])
     return ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--", "sh", "-c", script]
 
 
@@ -94,8 +94,7 @@ def run(argv: list[str], bind: Path | None = None, **env: str) -> int:
 
 def run_tests() -> int:
     """Our tests that need no root, and those whose tools are here only, on Debian 13's Python and packages."""
-    there = [path for path in TESTS if (ROOT / path).exists()]
-    inside = ["sh", "-c", f"cd /mnt && exec python3 -m pytest -q -p no:cacheprovider -m '{CHOSEN}' {' '.join(there)}"]
+    inside = ["sh", "-c", f"cd /mnt && exec python3 -m pytest -q -p no:cacheprovider -m '{CHOSEN}' {' '.join(TESTS)}"]
     kept = {name: os.environ[name] for name in ("CI",) if name in os.environ}
     return run(inside, DTCXEN_DEBIAN13="1", PYTHONPYCACHEPREFIX="/tmp/pycache", HYPOTHESIS_STORAGE_DIRECTORY="/tmp/hypothesis", PYTHONPATH="/mnt", **kept)
 
