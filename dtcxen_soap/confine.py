@@ -100,6 +100,7 @@ def confine(writable: list[str], overlays: list[list[str]]) -> None:
     _set_read_only("/", True, AT_RECURSIVE)
     _set_read_only("/tmp", False, 0)
     for path, clone in clones:
+        os.makedirs(path, exist_ok=True)  # in the private /tmp only: a mount below the node's /tmp is covered by now
         _place(clone, path)
 
 

@@ -1,4 +1,4 @@
-"""The whole daemon killed with SIGKILL at each step of a reinstallation: the truth is told, everything released, nothing lost.
+"""Each step of a reinstallation fails, or the whole daemon is killed in it: the truth is told, everything released, nothing lost.
 
 A bundle is installed, so that a round takes seconds. Before the point of no return the old system
 must be there as it was; from then on the new one. Either way the VPS can be reinstalled.
@@ -62,3 +62,34 @@ def test_killed_at_every_step(tmp_path: Path) -> None:
         record = node.wait(node.client().reinstallOS(**INSTALL).job)
         assert record.state == "done", record.reason
         assert {path.name for path in mnt.glob("xen01*")} == {"xen01.img", "xen01.swap.img"}
+
+
+def test_failing_at_every_step(tmp_path: Path) -> None:
+    """Up to the point of no return a failure leaves the old system as it was; behind it the new one stands."""
+    node = Node(tmp_path / "node")
+    make_bundle(Path(node.settings.os_dir) / "old-style-2010")
+    mnt, config = Path(node.settings.provisioning_mount_point), Path(node.settings.xen_config_dir) / "xen01"
+    which = tmp_path / "which"
+    which.write_text("0")
+    node.start(environment={"PYTHONPATH": str(HERE / "killat"), "FAIL_AT_FILE": str(which)})
+    with contextlib.closing(node.session()):
+        client = node.client()
+        client.setupVPSDisk(vps="01", diskSizeMib=96, swapSizeMib=64, imageType="vbd")
+        for _ in range(2):
+            done = node.wait(client.reinstallOS(**INSTALL).job)
+            assert done.state == "done", done.reason
+        last_that_is_undone = done.steps - 3
+        for step in range(1, done.steps + 1):
+            which.write_text(str(step))
+            old = digest(mnt / "xen01.img"), config.read_text()
+            record = node.wait(client.reinstallOS(**INSTALL).job)
+            names = {path.name for path in mnt.glob("xen01*")}
+            if step <= last_that_is_undone:
+                assert record.state == "failed" and "made to fail" in record.reason, f"step {step}: {record}"
+                assert "cleaning up failed" not in record.reason, f"step {step}: {record.reason}"
+                assert (digest(mnt / "xen01.img"), config.read_text()) == old, f"step {step}: the old system changed"
+                assert names == {"xen01.img", "xen01.swap.img"}, f"step {step}"
+            else:
+                assert record.state == "done" and digest(mnt / "xen01.img") != old[0], f"step {step}: {record}"
+            assert node.leftovers() == [], f"step {step}"
+    assert node.stop() == 0
