@@ -9,7 +9,7 @@ CONFIG = $(NODE)/etc/dtc-xen/dtc-xen.conf
 PYTHON = .venv/bin/python
 DTCXEN = .venv/bin/dtcxen
 
-.PHONY: help run serve test test-debian13 lint golden documents clean setup setup-test
+.PHONY: help run serve test test-debian13 bench lint golden documents clean setup setup-test
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -29,6 +29,9 @@ test: setup-test ## every test there is; CI runs this
 
 test-debian13: setup-test ## only the unit tests with Debian 13's Python and packages, in a chroot
 	$(PYTHON) tools/debian13.py
+
+bench: setup-test ## what it costs, as ratios measured in one run; needs root and a quiet machine
+	for file in disks requests startup ping reinstall; do $(PYTHON) bench/$$file.py || exit 1; done
 
 lint: setup-test ## ruff, mypy and the house rules
 	$(PYTHON) -m pytest -q tests/test_house.py
