@@ -31,7 +31,7 @@ test-debian13: setup-test ## only the unit tests with Debian 13's Python and pac
 	$(PYTHON) tools/debian13.py
 
 bench: setup-test ## what it costs, as ratios measured in one run; needs root and a quiet machine
-	for file in disks requests startup ping reinstall; do $(PYTHON) bench/$$file.py || exit 1; done
+	for file in disks throughput startup ping reinstall; do $(PYTHON) bench/$$file.py || exit 1; done
 
 lint: setup-test ## ruff, mypy and the house rules
 	$(PYTHON) -m pytest -q tests/test_house.py
