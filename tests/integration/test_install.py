@@ -89,14 +89,16 @@ def test_the_installed_disk_boots_to_a_login_with_that_password(debian: Node) ->
     mnt = debian.settings.provisioning_mount_point
     with booted(f"{mnt}/xen01.img", f"{mnt}/xen01.swap.img", "00:16:3e:10:10:01") as console:
         console.log_in(PASSWORD, 400)
+        assert console.run("systemctl is-system-running --wait") == "running", console.run("systemctl --failed --no-legend --plain")
         assert console.run("hostname -f") == "mail.example.org"
         assert re.fullmatch("[0-9a-f]{32}", console.run("cat /etc/machine-id"))
         addresses = console.run("ip -o addr show dev eth0")
         assert "192.0.2.10/24 brd 192.0.2.255" in addresses and "192.0.2.11/24" in addresses
         assert "default via 192.0.2.1 dev eth0" in console.run("ip route")
-        assert "/dev/vdb" in console.run("swapon --show --noheadings")
-        assert console.run("systemctl --failed --no-legend --plain") == ""
-        assert "active" in console.run("systemctl is-active ssh")
+        assert re.match(r"/dev/vda +ext4 +rw,", console.run("findmnt -no SOURCE,FSTYPE,OPTIONS /"))
+        assert console.run("readlink -f $(swapon --show=NAME --noheadings) /dev/xvdb").split() == ["/dev/vdb", "/dev/vdb"]
+        assert console.run("systemctl is-active ssh") == "active"
+        assert console.power_off() == 0
 
 
 def test_the_domu_configuration_and_its_start(debian: Node) -> None:
