@@ -12,15 +12,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.node import Node  # noqa: E402
 
-ROUNDS = 15
 
-
-def main() -> None:
+def main(rounds: int = 15) -> None:
     """Time each call from the client's side, TLS and SOAP included."""
     with tempfile.TemporaryDirectory() as directory, Node(Path(directory) / "node") as node:
         client = node.client()
         times: dict[int, list[float]] = {1024: [], 1 << 20: []}
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             for size, taken in times.items():
                 begun = time.perf_counter()
                 client.setupVPSDisk(vps="01", diskSizeMib=size, swapSizeMib=256, imageType="vbd")
@@ -31,4 +29,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

@@ -19,7 +19,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dtcxen_soap.ping import ping_all  # noqa: E402
 
-ROUNDS = 9
 TIMEOUT_MS = 2000
 
 
@@ -49,14 +48,14 @@ def timed(work: Callable[[], int], expected: int) -> float:
     return taken
 
 
-def measure(number: int) -> str:
+def measure(number: int, rounds: int) -> str:
     """One line: medians of both, and their ratio."""
     targets = addresses(number)
     mine, theirs = [], []
     with tempfile.NamedTemporaryFile("w", suffix=".txt") as listed:
         listed.writelines(f"{target}\n" for target in targets)
         listed.flush()
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             mine.append(timed(lambda: ours(targets), number))
             theirs.append(timed(lambda: fping(listed.name), number))
     ratio = statistics.median(mine) / statistics.median(theirs)
@@ -64,11 +63,11 @@ def measure(number: int) -> str:
             f"fping -i 0 median {statistics.median(theirs) * 1000:.1f} ms; ratio {ratio:.2f}")
 
 
-def main() -> None:
+def main(rounds: int = 9) -> None:
     """Measure at 1,000 and at 10,000 addresses."""
     for number in (1000, 10_000):
-        print(measure(number))
+        print(measure(number, rounds))
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

@@ -24,8 +24,6 @@ from dtcxen_soap.survey import Survey  # noqa: E402
 from dtcxen_soap.vps import VpsId  # noqa: E402
 from tests.node import Node  # noqa: E402
 
-ROUNDS = 3
-
 
 def plain(argv: tuple[str, ...], directory: Path) -> float:
     """Seconds of the plain way; `argv` is the mmdebstrap command with its target at directory/tree."""
@@ -55,7 +53,7 @@ def daemons(node: Node) -> float:
     return taken
 
 
-def main() -> None:
+def main(rounds: int = 3) -> None:
     """Run both ways in turn."""
     with tempfile.TemporaryDirectory() as directory, Node(Path(directory) / "node") as node:
         settings = node.settings
@@ -64,7 +62,7 @@ def main() -> None:
         assert isinstance(step, Run)
         node.client().setupVPSDisk(vps="01", diskSizeMib=2048, swapSizeMib=256, imageType="vbd")
         ours, theirs = [], []
-        for round_ in range(ROUNDS):
+        for round_ in range(rounds):
             theirs.append(plain(step.argv, Path(directory)))
             ours.append(daemons(node))
             print(f"round {round_ + 1}: plain {theirs[-1]:.1f} s, reinstallOS {ours[-1]:.1f} s", flush=True)
@@ -74,4 +72,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))

@@ -13,7 +13,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.node import Node  # noqa: E402
 
-ROUNDS = 7
 IMPORTS = """
 from dtcxen_soap.wire import spynefix
 import spyne.application, spyne.protocol.soap, lxml.etree, twisted.web.server, twisted.internet.ssl, sqlite3
@@ -26,13 +25,13 @@ def resident_mib(status: str) -> float:
     return int(status.split()[1]) / 1024
 
 
-def main() -> None:
+def main(rounds: int = 7) -> None:
     """Start each in turn; the daemon counts until it listens."""
     times: dict[str, list[float]] = {"daemon": [], "imports": []}
     memory: dict[str, list[float]] = {"daemon": [], "imports": []}
     with tempfile.TemporaryDirectory() as directory:
         node = Node(Path(directory) / "node")
-        for _ in range(ROUNDS):
+        for _ in range(rounds):
             begun = time.perf_counter()
             with node:
                 times["daemon"].append(time.perf_counter() - begun)
@@ -49,4 +48,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(*map(int, sys.argv[1:]))
