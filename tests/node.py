@@ -73,7 +73,11 @@ class Node:
     def died(self, wait_seconds: float = 60) -> int:
         """Wait until the daemon ends by itself; its exit code."""
         assert self.daemon is not None and self.daemon.stdout is not None
-        code = self.daemon.wait(wait_seconds)
+        try:
+            code = self.daemon.wait(wait_seconds)
+        except subprocess.TimeoutExpired:
+            self.stop()
+            raise
         self.daemon.stdout.close()
         self.daemon = None
         return code

@@ -72,7 +72,8 @@ def test_failing_at_every_step(tmp_path: Path) -> None:
     which = tmp_path / "which"
     which.write_text("0")
     node.start(environment={"PYTHONPATH": str(HERE / "killat"), "FAIL_AT_FILE": str(which)})
-    with contextlib.closing(node.session()):
+    with contextlib.ExitStack() as ending:
+        ending.callback(node.stop)
         client = node.client()
         client.setupVPSDisk(vps="01", diskSizeMib=96, swapSizeMib=64, imageType="vbd")
         for _ in range(2):
@@ -92,4 +93,3 @@ def test_failing_at_every_step(tmp_path: Path) -> None:
             else:
                 assert record.state == "done" and digest(mnt / "xen01.img") != old[0], f"step {step}: {record}"
             assert node.leftovers() == [], f"step {step}"
-    assert node.stop() == 0
