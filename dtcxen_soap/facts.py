@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from dtcxen_soap.vps import DiskRole, IpAddress, MacAddress, Mib, VpsId
+from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, VpsId
 
 # -- Needs: what a planner may ask for ------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class NeedDisks:
-    """The disks of one VPS, disks set aside, room, and domU state: Facts.disks, .room, .domu."""
+    """The disks of one VPS, disks set aside, room of both kinds, and domU state: Facts.disks, .kept, .leftovers, .room, .lvm, .domu."""
 
     vps: VpsId
 
@@ -25,6 +25,23 @@ class NeedDisks:
 @dataclass(frozen=True)
 class NeedDomu:
     """Whether the VPS is configured and runs: Facts.domu."""
+
+    vps: VpsId
+
+
+@dataclass(frozen=True)
+class NeedMemory:
+    """Memory that Xen has left for domUs: Facts.memory."""
+
+
+@dataclass(frozen=True)
+class NeedStarted:
+    """Every domain that runs, dom0 left out: Facts.started."""
+
+
+@dataclass(frozen=True)
+class NeedRescue:
+    """The node's rescue system, and whether the VPS has a rescue or single-user configuration: Facts.rescue."""
 
     vps: VpsId
 
@@ -38,15 +55,15 @@ class NeedTenancy:
 
 @dataclass(frozen=True)
 class NeedKept:
-    """Every disk that was set aside on this node, of any VPS and tenancy: Facts.kept, .now."""
+    """Every disk that was set aside or is to be wiped on this node, of any VPS and tenancy: Facts.kept, .doomed, .now."""
 
 
 @dataclass(frozen=True)
 class NeedInstall:
-    """What an installation of `os_type` leans on: Facts.node, .bundle, .taken_macs."""
+    """What an installation of `os_type` leans on: Facts.node, .bundle, .taken_macs. With "" only the node's: no bundle."""
 
     vps: VpsId
-    os_type: str
+    os_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,16 +114,24 @@ class NeedLog:
     lines: int
 
 
-Need = NeedDisks | NeedDomu | NeedTenancy | NeedKept | NeedInstall | NeedHooks | NeedIsos | NeedPings | NeedOsList | NeedJobs | NeedLog
+Need = (
+    NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedHooks | NeedIsos | NeedPings
+    | NeedOsList | NeedJobs | NeedLog
+)
 
 # -- Records --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class DiskFact:
-    """A disk that exists. `blank`: no block of it was ever written, so it holds nobody's data.
+    """A disk that exists, an image file or a logical volume (`path` is its device then).
 
+    `blank`: never used, so it holds nobody's data. Of a file: no block was ever written. Of a volume:
+    it still has our mark of a new one and no signature, or is a thin one without data.
+    `unzeroed`: a new volume whose extents may show what an earlier owner wrote; no guest may see it yet.
     `in_use` says what holds it ("mounted on /x", "attached to /dev/loop3"), or is empty.
+    `content` is what blkid(8) calls it: a file system's type, "swap", "LVM2_member"; a partition table
+    as "partitions (dos)"; "" when there is nothing, or it was not asked.
     """
 
     role: DiskRole
@@ -114,6 +139,9 @@ class DiskFact:
     size_bytes: int
     blank: bool
     in_use: str = ""
+    image_type: ImageType = ImageType.VBD
+    unzeroed: bool = False
+    content: str = ""
 
 
 @dataclass(frozen=True)
@@ -123,6 +151,16 @@ class KeptDisk:
     path: str
     size_bytes: int
     kept_since: datetime
+    role: DiskRole = DiskRole.ROOT
+    image_type: ImageType = ImageType.VBD
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """What an interrupted plan left beside a VPS's disks: unfinished ones, and old ones that were not dropped yet."""
+
+    path: str
+    image_type: ImageType = ImageType.VBD
 
 
 @dataclass(frozen=True)
@@ -134,10 +172,74 @@ class Room:
 
 
 @dataclass(frozen=True)
+class ThinPool:
+    """A thin pool of a volume group. `promised_bytes` is what its volumes may still grow by; `zeroes`: no volume of it shows old blocks."""
+
+    name: str
+    size_bytes: int
+    free_bytes: int
+    promised_bytes: int
+    zeroes: bool
+
+
+@dataclass(frozen=True)
+class VolumeGroup:
+    """A volume group with its thin pools."""
+
+    name: str
+    free_bytes: int
+    extent_bytes: int
+    pools: tuple[ThinPool, ...] = ()
+
+
+@dataclass(frozen=True)
+class LvmFact:
+    """The node's volume groups. `trouble` says why they are not known; no LVM at all is no trouble, there are just none."""
+
+    groups: tuple[VolumeGroup, ...] = ()
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class MemoryFact:
+    """Memory of the node as Xen tells it. `ballooning`: xl may shrink dom0 to make room, so less free is no obstacle."""
+
+    free: Mib
+    total: Mib
+    ballooning: bool = False
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class StartedFact:
+    """A domain that runs: a row of `xl list`. `flags` are xl's own six letters, `memory` what it has now."""
+
+    name: str
+    domid: int
+    memory: Mib
+    vcpus: int
+    state: str
+    flags: str
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class RescueFact:
+    """The node's rescue system, and the one-shot configurations of a VPS that exist. Paths are "" when the file is not there."""
+
+    kernel: str = ""
+    ramdisk: str = ""
+    rescue_config: str = ""
+    single_config: str = ""
+
+
+@dataclass(frozen=True)
 class DomuFact:
     """What the toolstack and /etc/xen say of one VPS. `state` is "" when no domU runs.
 
     `trouble` says why that is not known: then nothing may be done that a running domU would suffer from.
+    `toolstack`: domUs can run on this node at all. `rescue`: what runs is the node's rescue system.
+    `config_*` and `boot` are what the configuration says, None or "" where it says nothing.
     """
 
     configured: bool
@@ -148,6 +250,13 @@ class DomuFact:
     cpu_seconds: float | None = None
     paths: tuple[str, ...] = ()
     trouble: str = ""
+    toolstack: bool = False
+    flags: str = ""
+    rescue: bool = False
+    boot: BootMode | None = None
+    config_memory: Mib | None = None
+    config_mac: MacAddress | None = None
+    config_addresses: tuple[IpAddress, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -174,7 +283,7 @@ class AptSource:
 
 @dataclass(frozen=True)
 class NodeFact:
-    """The dom0 itself."""
+    """The dom0 itself. `loaders` are the paths of GRUB images for guests, firmware and QEMU that exist; `hvm`: its processor can run PVH and HVM guests."""
 
     hostname: str
     node_id: str
@@ -185,6 +294,8 @@ class NodeFact:
     apt_sources: tuple[AptSource, ...] = ()
     keyrings: frozenset[str] = frozenset()
     texts: Mapping[str, str] = field(default_factory=dict)
+    loaders: frozenset[str] = frozenset()
+    hvm: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +307,7 @@ class BundleFact:
     scripts: frozenset[str]
     tarballs: tuple[str, ...]
     unsafe: tuple[str, ...] = ()
+    boot_mode: BootMode | None = None
 
 
 @dataclass(frozen=True)
@@ -219,6 +331,7 @@ class IsoFact:
     name: str
     size_bytes: int
     changed: datetime
+    path: str = ""
 
 
 @dataclass(frozen=True)
@@ -264,13 +377,22 @@ class HookFact:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the survey found; a field that was not asked for stays at its empty value."""
+    """What the survey found; a field that was not asked for stays at its empty value.
+
+    `reserved` is what admitted plans will still take, in bytes by place (plans.Taking).
+    """
 
     now: datetime | None = None
     disks: tuple[DiskFact, ...] = ()
     kept: tuple[KeptDisk, ...] = ()
-    leftovers: tuple[str, ...] = ()
+    doomed: tuple[str, ...] = ()
+    leftovers: tuple[Leftover, ...] = ()
     room: Room = Room(0)
+    lvm: LvmFact = LvmFact()
+    reserved: Mapping[str, int] = field(default_factory=dict)
+    memory: MemoryFact | None = None
+    started: tuple[StartedFact, ...] = ()
+    rescue: RescueFact = RescueFact()
     domu: DomuFact = DomuFact(False)
     busy: str = ""
     tenancy: TenancyFact = TenancyFact(0)
@@ -293,11 +415,13 @@ class Facts:
 class TreeFact:
     """What is inside a guest tree: the text of the small files that finishing may change, and the paths that exist.
 
-    Paths are relative to the tree ("etc/fstab"), links resolved within it.
+    Paths are relative to the tree ("etc/fstab"), links resolved within it. `heads` are the first
+    64 KiB of the files that were asked for so, such as kernels.
     """
 
     texts: Mapping[str, str]
     paths: frozenset[str]
+    heads: Mapping[str, bytes] = field(default_factory=dict)
 
     def has(self, path: str) -> bool:
         return path in self.paths

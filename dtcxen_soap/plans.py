@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dtcxen_soap.facts import Member, TreeFact
-from dtcxen_soap.vps import Mib, Secret, VpsId
+from dtcxen_soap.vps import IpAddress, Mib, Secret, VpsId
 
 Content = str | Secret
 
@@ -54,6 +54,8 @@ class Run(_Base):
     The environment is clean: PATH, locale, HOME and `env`. `marks` are texts that the output shows
     in this order, each another share of the step's progress. `stdin` may be a secret. Guest code
     and installers get a PID namespace of their own (`contained`), so that nothing outlives them.
+    `outcomes` say in words what a code among ok_codes means for the job. `takes` is what it uses up
+    of a place (bytes by place, as "memory"): reserved from the decision until the step is done.
     """
 
     argv: tuple[str, ...]
@@ -66,6 +68,8 @@ class Run(_Base):
     timeout_seconds: int = 300
     ok_codes: tuple[int, ...] = (0,)
     marks: tuple[str, ...] = ()
+    outcomes: tuple[tuple[int, str], ...] = ()
+    takes: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,6 +121,87 @@ class ExchangeFile(_Base):
     source: str
     target: str
     keep: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeVolume(_Base):
+    """Make a logical volume, in a thin pool when `pool` names one; fails if the name exists. `tags` are LVM's."""
+
+    vg: str
+    lv: str
+    size: Mib
+    pool: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveVolume(_Base):
+    """Remove a logical volume; fine when it is gone, Failed while anything has it open."""
+
+    vg: str
+    lv: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenameVolume(_Base):
+    """Rename a logical volume; fails if the target exists, fine when it was renamed already."""
+
+    vg: str
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExchangeVolume(_Base):
+    """Put volume `source` in the place of `target`, which lives on as `keep`. Two renames: run again after a crash it ends its work."""
+
+    vg: str
+    source: str
+    target: str
+    keep: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TagVolume(_Base):
+    """Add tags to a logical volume, and take tags off it."""
+
+    vg: str
+    lv: str
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class MustBeFree(_Base):
+    """Fail unless the VPS's domU is down by Xen's word and nobody holds these disks, right before they are touched.
+
+    The plan may have waited for its thread since the survey. A path that does not exist is free.
+    """
+
+    vps: VpsId
+    paths: tuple[str, ...] = ()
+    toolstack: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitGone(_Base):
+    """Wait until Xen knows no domain of the VPS's name any more; Failed after `seconds`."""
+
+    vps: VpsId
+    seconds: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchBoot(_Base):
+    """Watch a domU that was just started until its console asks for a login or an address answers.
+
+    The outcome tells which and after how long; Failed with the console's last lines after `seconds`,
+    or when the domU ends or crashes meanwhile.
+    """
+
+    vps: VpsId
+    addresses: tuple[IpAddress, ...]
+    seconds: int = 300
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,6 +282,16 @@ class TreeCopy(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TreeCopyFile(_Base):
+    """Copy one file of the node into a guest tree, as `path`."""
+
+    tree: str
+    source: str
+    path: str
+    mode: int = 0o644
+
+
+@dataclass(frozen=True, kw_only=True)
 class TreePassword(_Base):
     """Set a user's password in the tree's etc/shadow, hashed by us (SHA-512 crypt); no guest program runs."""
 
@@ -209,13 +304,15 @@ class TreePassword(_Base):
 class Look(_Base):
     """Look at the tree that earlier steps made, then plan the rest with `decide`, a pure function.
 
-    `texts` are the files whose text it needs, `globs` the patterns of paths whose existence it asks.
+    `texts` are the files whose text it needs, `globs` the patterns of paths whose existence it asks,
+    `heads` the patterns of files whose first 64 KiB it needs.
     """
 
     tree: str
     decide: Callable[[TreeFact], tuple[Step, ...]]
     texts: tuple[str, ...] = ()
     globs: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,10 +337,27 @@ class ServicesOff(_Base):
 Hold = Mounted | ServicesOff
 Action = (
     Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | Symlink | BlockVps | NextTenancy
-    | CheckTarball | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreePassword | Look
+    | CheckTarball | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
+    | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | WatchBoot
 )
 Step = Action | Hold
-UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run)
+UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run, RemoveVolume, RenameVolume, ExchangeVolume)
+
+IMAGE_FILES, MEMORY = "image files", "memory"
+"""Places that plans take from, beside volume groups ("vg0") and thin pools ("vg0/pool")."""
+
+
+def taking(step: Step) -> dict[str, int]:
+    """What a step uses up, in bytes by place, until it shows in the node's own figures."""
+    match step:
+        case AllocateFile(sparse=False):
+            return {IMAGE_FILES: step.size.bytes}
+        case MakeVolume():
+            return {f"{step.vg}/{step.pool}" if step.pool else step.vg: step.size.bytes}
+        case Run():
+            return dict(step.takes)
+        case _:
+            return {}
 
 
 @dataclass(frozen=True)
@@ -253,6 +367,9 @@ class Plan:
     An `answer` that is an error of errors.py is raised once the steps are done (a refusal that must leave a mark).
     `on_error` runs after the rollback of a failed plan (error hooks); Run steps there get the
     failed step and the reason as DTCXEN_FAILED_STEP and DTCXEN_REASON. `notes` go to the log first.
+    `proof` runs once the plan has succeeded: when it fails the job has failed, but nothing is undone
+    (a system that was installed and does not boot). `later` goes on as a job that holds the VPS, after
+    the call was answered; whoever changes the VPS next ends it. `leaves_work` asks for housekeeping soon.
     """
 
     title: str
@@ -260,6 +377,14 @@ class Plan:
     answer: Any = None
     on_error: tuple[Step, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    proof: tuple[Step, ...] = ()
+    later: Plan | None = None
+    leaves_work: bool = False
+
+    @property
+    def whole(self) -> tuple[Step, ...]:
+        """All steps, those of the proof too."""
+        return self.steps + self.proof
 
 
 def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
@@ -275,7 +400,7 @@ def paste(argv: tuple[str, ...]) -> str:
     return " ".join(shlex.quote(word) for word in argv)
 
 
-_SHOWN_APART = {"why", "undo", "destroys", "weight", "may_fail", "steps", "argv", "decide", "content", "judge", "texts", "globs"}
+_SHOWN_APART = {"why", "undo", "destroys", "weight", "may_fail", "steps", "argv", "decide", "content", "judge", "texts", "globs", "heads", "outcomes", "takes"}
 
 
 def _detail(step: Step) -> str:
@@ -313,6 +438,11 @@ def render(plan: Plan) -> tuple[str, ...]:
                 lines.append(f"{indent}   release: {step.why}")
 
     add(plan.steps, "")
+    if plan.proof:
+        lines.append("then, without undo:")
+        add(plan.proof, "")
+    if plan.later:
+        lines += ["and after the answer, as a job:", *render(plan.later)]
     return tuple(lines)
 
 

@@ -16,7 +16,7 @@ from dtcxen_soap import valuetypes as types
 from dtcxen_soap.errors import ParameterFault, Refused
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.valuetypes import ValueType
-from dtcxen_soap.vps import Address, ImageType, IpAddress, Mib, Secret, VpsId
+from dtcxen_soap.vps import Address, BootMode, ImageType, IpAddress, Mib, Secret, VpsId
 
 
 @dataclass(frozen=True)
@@ -106,6 +106,8 @@ class Reinstall(Request):
     given_gateways: tuple[IpAddress, ...] | None = _parameter(types.GATEWAY, "gateway", "gateway", "Gateway; the node's GATEWAY when absent.", optional=True)
     given_dns: tuple[IpAddress, ...] | None = _parameter(types.DNS, "dns", "dns", "Name servers; the node's DNS when absent.", optional=True)
     hostname: str | None = _parameter(types.HOSTNAME, "hostname", "", "Full host name; xenNN in the node's domain when absent.", optional=True)
+    boot_mode: BootMode | None = _parameter(types.BOOT_MODE, "bootMode", "", "How it boots; what the bundle or the node says when absent.", optional=True)
+    start: bool | None = _parameter(types.BOOLEAN, "start", "", "true: start it, and end the job only once it booted or did not.", optional=True)
     plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
 
     @property
@@ -156,6 +158,21 @@ class Reinstall(Request):
                 inside = " or ".join(str(network) for network in networks if network.version == gateway.version)
                 faults.append(("given_gateways", f"{gateway} lies outside the VPS's networks", f"an address in {inside} (or onlink_gateway=yes on the node)"))
         return faults
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollback(Request):
+    """Bring back the system that the last reinstallation replaced."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "", "The VPS.")
+    plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OneVps(Request):
+    """What a VPS is started, shut down, rescued... with: its name alone."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dtcxen_soap.errors import Misconfigured
-from dtcxen_soap.vps import HIGHEST_VPS_NUMBER, ImageType, IpAddress, IpNetwork, Mib, Secret
+from dtcxen_soap.vps import HIGHEST_VPS_NUMBER, BootMode, ImageType, IpAddress, IpNetwork, Mib, Secret
 
 Parser = Callable[[str], Any]
 
@@ -73,6 +73,11 @@ def _choice(*words: str) -> Parser:
 
 def _image_type(text: str) -> ImageType:
     return ImageType(_choice("lvm", "vbd")(text))
+
+
+def _boot_mode(text: str) -> BootMode | None:
+    words = _choice("auto", "pvh-grub", "pv-grub", "direct", "pygrub")
+    return None if words(text) == "auto" else BootMode(text)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -155,6 +160,13 @@ class Settings:
     xen_bridge: str = _setting(_text(r"[A-Za-z0-9._-]{0,15}", "a bridge's name"), "", "Bridge that vifs join; empty: Xen's own default.")
     vps_ram_min_mib: Mib = _setting(_mib(1, 1 << 24), "32", "Smallest RAM of a VPS.")
     vps_ram_max_mib: Mib = _setting(_mib(1, 1 << 24), "1048576", "Largest RAM of a VPS.")
+    boot_mode: BootMode | None = _setting(
+        _boot_mode, "auto", "How new systems boot: pvh-grub, pv-grub, direct (the node's kernel), pygrub; auto: the first of these that the node can.")
+    boot_watch_seconds: int = _setting(_number(10, 3600), "300", "How long a system that an installation started may take until it asks for a login.")
+    vnc_listen: str = _setting(_HOST, "127.0.0.1", "Address that screens of HVM guests are served at.")
+    pygrub_user: str = _setting(_NAME, "nobody", "User that pygrub runs as.")
+    rescue_kernel: str = _setting(_path, "/var/lib/dtc-xen/rescue/vmlinuz", "Kernel of the node's rescue system.")
+    rescue_initrd: str = _setting(_path, "/var/lib/dtc-xen/rescue/initrd.img", "Initial RAM disk of the node's rescue system, which holds all of it.")
     KERNEL_RELEASE: str = _setting(_DEVICE, "", "Release of the kernel for direct boot; empty: that of the running kernel.")
     KERNELPATH: str = _setting(_optional(_path), "", "Kernel for direct boot; empty: /boot/vmlinuz-KERNEL_RELEASE.")
     INITRDPATH: str = _setting(_optional(_path), "", "Initial RAM disk for direct boot; empty: /boot/initrd.img-KERNEL_RELEASE where it is there.")
@@ -165,13 +177,15 @@ class Settings:
     XEN_DOMU_HDD_DEV_TYPE: str = _setting(_choice("xvd", "sda"), "xvd", "Device names inside the guest; sda is read for old nodes and treated as xvd.")
 
     default_image_type: ImageType = _setting(_image_type, "lvm", "Kind of disk when the caller names none: lvm or vbd.", group="Disks")
-    provisioning_volgroup: str = _setting(_DEVICE, "", "Volume group of VPS disks.", "soap_server_lvmname")
+    provisioning_volgroup: str = _setting(_DEVICE, "", "Volume group of VPS disks; empty: the node's only one.", "soap_server_lvmname")
+    thin_pool: str = _setting(_DEVICE, "", "Thin pool of that volume group for VPS disks; empty: its only one, where it has one; none: ordinary volumes.")
+    wipe_disks: bool = _setting(_yes_no, "yes", "yes: an ordinary volume is overwritten with zeros before it is removed. New ones are zeroed in any case.")
     vps_disk_min_mib: Mib = _setting(_mib(1, 1 << 30), "64", "Smallest root disk.")
     vps_disk_max_mib: Mib = _setting(_mib(1, 1 << 30), "16777216", "Largest root disk.")
     vps_swap_max_mib: Mib = _setting(_mib(0, 1 << 30), "262144", "Largest swap disk.")
     overcommit: bool = _setting(_yes_no, "no", "yes: file-backed disks are sparse, and their sum may exceed the file system.")
     root_filesystem: str = _setting(_choice("ext3", "ext4", "xfs", "btrfs"), "ext4", "File system of new root disks.")
-    keep_old_disk_hours: int = _setting(_number(0, 24 * 365), "24", "How long a disk that setupLVMDisks set aside is kept.")
+    keep_old_disk_hours: int = _setting(_number(0, 24 * 365), "24", "How long an old system, or a disk that setupLVMDisks set aside, is kept; 0: a reinstallation drops the old system at once.")
     reinstall_in_place: str = _setting(_choice("allow", "refuse"), "allow", "Without room for a second disk: allow destroys the old system first, refuse refuses.")
 
     debian_release: str = _setting(_DEVICE, "", "Debian release to install; empty: that of the node.", group="Debian installs")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.vps import Address, ImageType, IpAddress, Mib, Secret, VpsId
+from dtcxen_soap.vps import Address, BootMode, ImageType, IpAddress, Mib, Secret, VpsId
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,8 @@ SINGLE_NIC = _string("SingleNic", "one address", "[0-9A-Fa-f:.,/]+", _single_nic
 GATEWAY = _string("Gateway", "one IP address, or one IPv4 and one IPv6 separated by a comma", "[0-9A-Fa-f:.,\\s]+", _gateway, 128)
 DNS = _string("NameServers", "IP addresses separated by commas or blanks", "[0-9A-Fa-f:.,\\s]+", _dns, 512, True)
 IMAGE_TYPE = ValueType("ImageType", lambda s: Facets(choices=("lvm", "vbd")), lambda s: "lvm or vbd", lambda text, s: ImageType(text))
+BOOT_MODE = ValueType(
+    "BootMode", lambda s: Facets(choices=("pvh-grub", "pv-grub", "direct", "pygrub")), lambda s: "pvh-grub, pv-grub, direct or pygrub", lambda text, s: BootMode(text))
 BOOLEAN = ValueType("Flag", lambda s: Facets("boolean", choices=("true", "false", "1", "0")), lambda s: "true or false", lambda text, s: text in ("true", "1"))
 DISK_SIZE = _integer("DiskSizeMib", lambda s: s.vps_disk_min_mib, lambda s: s.vps_disk_max_mib, "MiB", _mib)
 SWAP_SIZE = _integer("SwapSizeMib", lambda s: 0, lambda s: s.vps_swap_max_mib, "MiB", _mib)

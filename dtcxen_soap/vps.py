@@ -100,9 +100,18 @@ class ImageType(Enum):
 
 
 class BootMode(Enum):
-    """How the domU finds its kernel."""
+    """How the domU finds its kernel, in the wire's words.
 
+    pvh-grub and pv-grub: GRUB as a small guest of its own reads the VPS's disk. direct: dom0's kernel.
+    pygrub: a program in dom0 reads the VPS's disk. hvm: firmware boots disk or CD. netbsd: dom0's NetBSD kernel.
+    """
+
+    PVH_GRUB = "pvh-grub"
+    PV_GRUB = "pv-grub"
     DIRECT = "direct"
+    PYGRUB = "pygrub"
+    HVM = "hvm"
+    NETBSD = "netbsd"
 
 
 class DiskRole(Enum):
@@ -169,8 +178,26 @@ class GuestNetwork:
 
 
 @dataclass(frozen=True)
+class HvmOptions:
+    """What only an HVM guest has: what it boots, and its screen.
+
+    `iso` is the path of the image in its CD drive, "" for an empty one; it is booted first. The
+    screen is served over VNC at `vnc_listen`, or not at all when `vnc_password` is None.
+    """
+
+    iso: str = ""
+    firmware: str = "bios"
+    vnc_password: Secret | None = None
+    vnc_listen: str = "127.0.0.1"
+
+
+@dataclass(frozen=True)
 class Vps:
-    """One VPS as its domU's configuration describes it. `vcpus` None is Xen's own default, one."""
+    """One VPS as its domU's configuration describes it. `vcpus` None is Xen's own default, one.
+
+    `kernel` is what dom0 loads: GRUB's image in the grub modes, "" for pygrub and hvm. `hvm` is set
+    in that mode only. `on_reboot` is xl's word.
+    """
 
     id: VpsId
     ram: Mib
@@ -181,3 +208,5 @@ class Vps:
     ramdisk: str = ""
     extra: str = ""
     vcpus: int | None = None
+    hvm: HvmOptions | None = None
+    on_reboot: str = "restart"
