@@ -26,8 +26,8 @@ NO_SERVICE = "#!/bin/sh\n# While this VPS is being installed no service may star
 _TAIL_LINES = 20
 
 
-def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> None:
-    """Do one step that neither runs a command nor holds anything. OSError or Failed as the machine says."""
+def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> str:
+    """Do one step that neither runs a command nor holds anything; what it found out, in words. OSError or Failed as the machine says."""
     match step:
         case plans.WriteFile():
             dom0.write_file(step.path, _bytes(step.content), step.mode)
@@ -51,6 +51,7 @@ def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> None:
             dom0.check_tarball(step.path, step.judge, watch)
         case _:
             _in_tree(step, dom0)
+    return ""
 
 
 _InTree = plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink | plans.TreeDirectory | plans.TreeCopy | plans.TreePassword
@@ -79,12 +80,13 @@ def _bytes(content: plans.Content) -> bytes:
     return (content if isinstance(content, str) else content.reveal()).encode(errors="surrogateescape")
 
 
-def run(step: plans.Run, dom0: Dom0, say: Say, watch: Watch) -> None:
-    """Run a step's command; Failed with the command and its last lines when its code is not among ok_codes."""
+def run(step: plans.Run, dom0: Dom0, say: Say, watch: Watch) -> str:
+    """Run a step's command; what its code means, in words. Failed with the command and its last lines when that is not among ok_codes."""
     ran = dom0.run(step, say, watch)
     if ran.code not in step.ok_codes:
         tail = "\n".join(ran.output.splitlines()[-_TAIL_LINES:])
         raise Failed(step.why, _ending(step, ran.code), command(step, dom0), tail)
+    return dict(step.outcomes).get(ran.code, "")
 
 
 def _ending(step: plans.Run, code: int) -> str:

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from dtcxen_soap.answers import DisksReady, DisksRemoved
 from dtcxen_soap.errors import Busy, Failed, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, Need, NeedDisks, NeedDomu, NeedTenancy
-from dtcxen_soap.plans import AllocateFile, BlockVps, MakeDirectory, NextTenancy, Plan, RemoveFile, RenameFile, Step
+from dtcxen_soap.plans import IMAGE_FILES, AllocateFile, BlockVps, MakeDirectory, NextTenancy, Plan, RemoveFile, RenameFile, Step
 from dtcxen_soap.requests import KillDisk, SetupDisk
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import Disk, DiskRole, ImageType, Mib, VpsId
@@ -66,7 +66,7 @@ def lacking_bytes(facts: Facts, wanted: Mib, settings: Settings) -> int:
     """How many bytes are lacking for `wanted` more MiB; 0 when they fit, or when the node may overcommit."""
     if settings.overcommit:
         return 0
-    return max(0, wanted.bytes - (facts.room.free_bytes - facts.room.promised_bytes))
+    return max(0, wanted.bytes - (facts.room.free_bytes - facts.room.promised_bytes - facts.reserved.get(IMAGE_FILES, 0)))
 
 
 # -- setupVPSDisk ---------------------------------------------------------------------------------

@@ -27,17 +27,17 @@ SHORTEST_REDACTED = 4
 _REASON_LIMIT = 4000
 
 
-def execute(job: int, plan: Plan, dom0: Dom0, journal: Journal, cancelled: Callable[[], bool], after: Callable[[Step], None] = lambda step: None) -> None:
-    """Run a plan to its end, or undo it and raise Failed or Cancelled.
+def execute(job: int, plan: Plan, dom0: Dom0, journal: Journal, cancelled: Callable[[], bool], after: Callable[[Step], None] = lambda step: None) -> str:
+    """Run a plan to its end, or undo it and raise Failed or Cancelled; what its steps found out, in words ("" for nothing to tell).
 
     `after` hears of each step that succeeded. Raises TypeError before anything runs when an undo
     step could not be journalled: that is a planner's defect.
     """
-    for step in walk(plan.steps):
+    for step in walk(plan.whole):
         for back in step.undo:
             plans.undo_to_record(back)
     with journal.log(job) as log:
-        _Execution(job, plan, dom0, journal, log, cancelled, after).whole()
+        return _Execution(job, plan, dom0, journal, log, cancelled, after).whole()
 
 
 def count(steps: tuple[Step, ...]) -> int:
@@ -74,14 +74,15 @@ class _Execution:
     ) -> None:
         self._job, self._plan, self._dom0, self._journal, self._log, self._cancelled, self._after = job, plan, dom0, journal, log, cancelled, after
         self._watch, self._patient = Following(job, journal, cancelled), Following(job, journal)
-        self._n, self._steps, self._name = 0, count(plan.steps), ""
-        self._whole, self._done, self._percent = float(max(1, _weight(plan.steps))), 0.0, 0
+        self._n, self._steps, self._name = 0, count(plan.whole), ""
+        self._whole, self._done, self._percent = float(max(1, _weight(plan.whole))), 0.0, 0
         self._undone: list[str] = []
         self._troubles: list[str] = []
-        self._secrets = _secrets(plan.steps)
+        self._outcomes: list[str] = []
+        self._secrets = _secrets(plan.whole)
 
-    def whole(self) -> None:
-        """Run everything that counts with a rollback behind it, then what may fail."""
+    def whole(self) -> str:
+        """Run everything that counts with a rollback behind it, then what may fail, then the proof; the outcome in words."""
         for line in (self._plan.title, *(f"note: {note}" for note in self._plan.notes)):
             self._log.write(line)
         counts, rest = _split(self._plan.steps)
@@ -95,7 +96,18 @@ class _Execution:
             raise final from error
         self._tidy("Forget the undo steps", lambda: self._journal.undo_forgotten(self._job))
         self._run_all(rest, ExitStack(), 1.0)
-        self._log.write(f"{_clock()} done")
+        self._prove()
+        outcome = "; ".join(self._outcomes)
+        self._log.write(f"{_clock()} done" + (f": {outcome}" if outcome else ""))
+        return outcome
+
+    def _prove(self) -> None:
+        """What was done stands, whatever the proof says."""
+        try:
+            self._run_all(self._plan.proof, ExitStack(), 1.0)
+        except (Failed, Cancelled) as error:
+            self._tell_hooks(str(error))
+            raise
 
     # -- steps ------------------------------------------------------------------------------------
 
@@ -145,15 +157,19 @@ class _Execution:
         elif isinstance(step, Run):
             self._log.write(f"$ {self._clean(actions.command(step, self._dom0))}")
             with self._blame(step):
-                actions.run(step, self._dom0, self._listener(step, scale), self._watch)
+                self._found(actions.run(step, self._dom0, self._listener(step, scale), self._watch))
         else:
             with self._blame(step):
-                actions.perform(step, self._dom0, self._journal, self._watch)
+                self._found(actions.perform(step, self._dom0, self._journal, self._watch))
+
+    def _found(self, outcome: str) -> None:
+        if outcome:
+            self._outcomes.append(self._clean(outcome))
 
     def _look(self, step: Look, undo: ExitStack, scale: float) -> None:
         """Plan the rest over what is in the tree now; the new steps divide the Look's weight among them."""
         with self._blame(step):
-            more = step.decide(self._dom0.tree(step.tree).look(step.texts, step.globs))
+            more = step.decide(self._dom0.tree(step.tree).look(step.texts, step.globs, step.heads))
             for inner in walk(more):
                 for back in inner.undo:
                     plans.undo_to_record(back)

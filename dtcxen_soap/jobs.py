@@ -11,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
@@ -25,9 +25,9 @@ from dtcxen_soap.calls import Call, Kind
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Busy, Cancelled, DtcxenError, Failed, Missing
 from dtcxen_soap.execute import count, execute
-from dtcxen_soap.facts import Facts, Need, NeedDisks, Room
+from dtcxen_soap.facts import Facts, Need, NeedDisks, NeedMemory
 from dtcxen_soap.journal import Journal
-from dtcxen_soap.plans import AllocateFile, Plan, Step, walk
+from dtcxen_soap.plans import Plan, Step, walk
 from dtcxen_soap.recover import recover
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import VpsId
@@ -36,7 +36,11 @@ READ_THREADS, WAITING_READS = 16, 512
 NOW_THREADS, WAITING_NOW = 8, 256
 WAITING_JOBS = 100
 CANCEL_SECONDS = 5.0
+TAKE_OVER_SECONDS = 15.0
 STOP_SECONDS = 10.0
+
+LATER = "later"
+"""Kind of the journal's records of what a call left for after its answer."""
 
 _log = logging.getLogger(__name__)
 _Work = Callable[[], None]
@@ -110,12 +114,19 @@ class _Pool:
 
 @dataclass(eq=False)
 class _Holder:
-    """A changing call that holds its VPS. `reserved` is what it will still allocate, in bytes by path."""
+    """A changing call that holds its VPS.
+
+    `taking` is what its steps will still use up, in bytes by place, under each step's identity.
+    `later` is set once the call was answered and its plan goes on: then the next call may end it.
+    `before` is whom this call took the VPS from.
+    """
 
     call: Call
     job: int | None = None
     work: _Work | None = None
-    reserved: dict[str, int] = field(default_factory=dict)
+    taking: dict[int, dict[str, int]] = field(default_factory=dict)
+    later: Plan | None = None
+    before: _Holder | None = None
     asked: Event = field(default_factory=Event)
     over: Event = field(default_factory=Event)
     ending: tuple[str, str] = ("cancelled", "cancelled")
@@ -128,8 +139,11 @@ class _Holder:
 class Jobs:
     """The engine: `submit` a call, get a future of its answer or error (errors.py). Safe from any thread, never blocks."""
 
-    def __init__(self, settings: Settings, dom0: Dom0, journal: Journal, survey: Callable[[tuple[Need, ...]], Facts]) -> None:
-        self._settings, self._dom0, self._journal, self._survey = settings, dom0, journal, survey
+    def __init__(
+            self, settings: Settings, dom0: Dom0, journal: Journal, survey: Callable[[tuple[Need, ...]], Facts],
+            work_left: Callable[[], None] = lambda: None) -> None:
+        """`work_left` is called, from any thread, when a plan left something to the node's housekeeping."""
+        self._settings, self._dom0, self._journal, self._survey, self._work_left = settings, dom0, journal, survey, work_left
         self._reads = _Pool("read", READ_THREADS, WAITING_READS)
         self._now = _Pool("now", NOW_THREADS, WAITING_NOW)
         self._long = _Pool("job", settings.worker_threads, WAITING_JOBS)
@@ -180,7 +194,7 @@ class Jobs:
         """The old panel's word for the job that holds the VPS ("mkos", "fsck"), "" without one."""
         with self._guard:
             holder = self._holders.get(vps)
-        if holder is None or holder.job is None or holder.call.kind is not Kind.JOB:
+        if holder is None or holder.job is None or not (holder.call.kind is Kind.JOB or holder.later):
             return ""
         return "fsck" if "fsck" in holder.call.operation.lower() else "mkos"
 
@@ -220,17 +234,18 @@ class Jobs:
     def _hold(self, call: Call) -> _Holder:
         with self._guard:
             other = self._holders.get(call.vps)
-            if other is not None:
+            if other is not None and not (call.takes_over and other.later):
                 raise Busy(f"{call.operation}: {f'VPS {call.vps}' if call.vps else 'the node'} is held by {other}", other.job)
             jobs = sum(holder.call.kind is Kind.JOB for holder in self._holders.values())
             if call.kind is Kind.JOB and jobs >= self._settings.worker_threads + WAITING_JOBS:
                 raise Busy(f"{call.operation}: {jobs} jobs are running or waiting already; try again when some have ended")
-            self._holders[call.vps] = holder = _Holder(call)
+            self._holders[call.vps] = holder = _Holder(call, before=other)
         return holder
 
     def _let_go(self, holder: _Holder) -> None:
         with self._guard:
-            del self._holders[holder.call.vps]
+            if self._holders.get(holder.call.vps) is holder:
+                del self._holders[holder.call.vps]
         holder.over.set()
 
     # -- what a call becomes ----------------------------------------------------------------------
@@ -245,17 +260,22 @@ class Jobs:
 
     def _decide(self, call: Call, holder: _Holder | None) -> Plan | Any:
         """Survey and decide; with `holder` the plan's space is reserved in the same breath."""
-        disks = any(isinstance(need, NeedDisks) for need in call.needs)
-        with self._space_lock(disks and holder is not None):
-            facts = self._survey(call.needs)
-            with self._guard:
-                reserved = sum(sum(other.reserved.values()) for other in self._holders.values())
-            if reserved:
-                facts = dataclasses.replace(facts, room=Room(facts.room.free_bytes, facts.room.promised_bytes + reserved))
+        scarce = any(isinstance(need, NeedDisks | NeedMemory) for need in call.needs)
+        with self._space_lock(scarce and holder is not None):
+            facts = dataclasses.replace(self._survey(call.needs), reserved=self._reserved())
             made = call.decide(facts)
             if holder is not None and isinstance(made, Plan):
-                holder.reserved = {step.path: step.size.bytes for step in walk(made.steps) if isinstance(step, AllocateFile) and not step.sparse}
+                holder.taking = {id(step): taken for step in walk(made.whole) if (taken := plans.taking(step))}
         return made
+
+    def _reserved(self) -> dict[str, int]:
+        """What admitted plans will still use up, in bytes by place."""
+        sums: Counter[str] = Counter()
+        with self._guard:
+            for holder in self._holders.values():
+                for taken in list(holder.taking.values()):
+                    sums.update(taken)
+        return dict(sums)
 
     def _space_lock(self, needed: bool) -> AbstractContextManager[Any]:
         return self._space if needed else nullcontext()
@@ -264,16 +284,21 @@ class Jobs:
         """Decide, journal, and run at once or hand over to a job's thread; the VPS is let go before anybody is told."""
         call, handed_over = holder.call, False
         try:
+            self._take_over(holder)
             made = self._decide(call, holder)
             if not isinstance(made, Plan):
                 self._audit(call, None, "nothing to do")
                 return made
-            holder.job = self._journal.begin(call.operation, call.vps, call.caller.name, call.kind.value, plans.render(made), count(made.steps))
+            holder.before = None
+            holder.job = self._begin(call, made, call.kind.value)
             if call.kind is Kind.JOB:
                 handed_over = True
                 return self._hand_over(holder, made)
             self._run(holder, made)
             self._audit(call, holder.job, "done", made.title)
+            if made.later:
+                handed_over = True
+                self._go_on(holder, made.later)
             return _answer_of(made)
         except Exception as error:
             self._audit(call, holder.job, error)
@@ -281,6 +306,44 @@ class Jobs:
         finally:
             if not handed_over:
                 self._let_go(holder)
+                self._give_back(holder)
+
+    def _begin(self, call: Call, plan: Plan, kind: str) -> int:
+        return self._journal.begin(call.operation, call.vps, call.caller.name, kind, plans.render(plan), count(plan.whole))
+
+    def _take_over(self, holder: _Holder) -> None:
+        """End the answered call's rest that this call took the VPS from; Busy when that does not end."""
+        other = holder.before
+        if other is None:
+            return
+        ending = f"ended for {holder.call.operation}"
+        if other.work and self._long.take_back(other.work):
+            self._end_waiting(other, "cancelled", f"{ending} before it began")
+            return
+        other.ending = ("cancelled", ending)
+        other.asked.set()
+        if not other.over.wait(TAKE_OVER_SECONDS):
+            raise Busy(f"{holder.call.operation}: VPS {holder.call.vps} is held by {other}", other.job)
+
+    def _give_back(self, holder: _Holder) -> None:
+        """A call that took the VPS and then had nothing to do for it: what it ended begins anew."""
+        other = holder.before
+        if other is None or other.later is None or not other.over.is_set():
+            return
+        again = _Holder(other.call)
+        with self._guard:
+            if self._stopping or holder.call.vps in self._holders:
+                return
+            self._holders[holder.call.vps] = again
+        self._go_on(again, other.later)
+
+    def _go_on(self, holder: _Holder, plan: Plan) -> None:
+        """The rest of an answered call, as a job under the same hold of the VPS."""
+        holder.later, holder.asked = plan, Event()
+        holder.job = self._begin(holder.call, plan, LATER)
+        holder.work = lambda: self._long_job(holder, plan)
+        if not self._long.put(holder.work):
+            self._end_waiting(holder, "interrupted", "no room to wait, or the service is stopping")
 
     def _hand_over(self, holder: _Holder, plan: Plan) -> JobStarted:
         """Queue a journalled job; from here its thread lets the VPS go."""
@@ -307,7 +370,7 @@ class Jobs:
         assert job is not None
         try:
             self._journal.started(job)
-            execute(job, plan, self._dom0, self._journal, holder.asked.is_set, lambda step: self._allocated(holder, step))
+            outcome = execute(job, plan, self._dom0, self._journal, holder.asked.is_set, lambda step: self._taken(holder, step))
         except Cancelled as error:
             state, who = holder.ending
             self._journal.ended(job, state, f"{who} {error}")
@@ -319,13 +382,15 @@ class Jobs:
             _log.exception("job %d (%s): a defect", job, holder.call.operation)
             self._journal.ended(job, "failed", _INTERNAL)
             raise Failed(plan.title, _INTERNAL) from error
-        self._journal.ended(job, "done")
+        self._journal.ended(job, "done", outcome)
+        if plan.leaves_work:
+            self._work_left()
 
-    def _allocated(self, holder: _Holder, step: Step) -> None:
-        """An allocation shows in the file system's free space now; a survey under way must not miss both."""
-        if isinstance(step, AllocateFile):
+    def _taken(self, holder: _Holder, step: Step) -> None:
+        """What a step took shows in the node's own figures now; a survey under way must not miss both."""
+        if id(step) in holder.taking:
             with self._space:
-                holder.reserved.pop(step.path, None)
+                holder.taking.pop(id(step), None)
 
     # -- ends -------------------------------------------------------------------------------------
 

@@ -25,6 +25,7 @@ from dtcxen_soap.treecopy import copy_directory
 MOST_LINKS = 40
 _WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _GONE = (FileNotFoundError, NotADirectoryError)
+HEAD_BYTES = 1 << 16
 
 
 class Tree:
@@ -118,8 +119,8 @@ class Tree:
         if (new := shadow.pointing_to_shadow(text, user)) != text:
             self.write("etc/passwd", new, stat.S_IMODE(old[1].st_mode), (old[1].st_uid, old[1].st_gid))
 
-    def look(self, texts: Iterable[str], globs: Iterable[str]) -> TreeFact:
-        """What finishing wants to know: the text of `texts`, and which of them and of `globs` are there.
+    def look(self, texts: Iterable[str], globs: Iterable[str], heads: Iterable[str] = ()) -> TreeFact:
+        """What finishing wants to know: the text of `texts`, which of them and of `globs` are there, and the beginning of files that fit `heads`.
 
         In patterns * ? [ ] never match a slash, nor a leading dot unless the pattern has one. A link
         counts as being there even where it leads to nothing, since it may have to be removed. A
@@ -129,7 +130,8 @@ class Tree:
         found = {path: text for path in wanted if (text := self._small_text(path)) is not None}
         there = {path for path in wanted if self._status(path, follow=False)}
         there.update(path for pattern in globs for path in self._glob(pattern))
-        return TreeFact(found, frozenset(there))
+        begun = {path: head[0] for pattern in heads for path in self._glob(pattern) if (head := self._read(path, HEAD_BYTES, whole=False))}
+        return TreeFact(found, frozenset(there), begun)
 
     def _small_text(self, path: str) -> str | None:
         try:
@@ -179,8 +181,8 @@ class Tree:
                 raise
             return None
 
-    def _read(self, path: str, limit: int) -> tuple[bytes, os.stat_result] | None:
-        """A regular file's content and status; nothing else is even opened, since opening a device does things."""
+    def _read(self, path: str, limit: int, whole: bool = True) -> tuple[bytes, os.stat_result] | None:
+        """A regular file's content and status, its beginning unless `whole`; nothing else is even opened, since opening a device does things."""
         try:
             with self._walk(path) as (parent, name):
                 if not stat.S_ISREG(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
@@ -190,9 +192,9 @@ class Tree:
                     data, status = file.read(limit + 1), os.fstat(handle)
         except _GONE:
             return None
-        if len(data) > limit:
+        if whole and len(data) > limit:
             raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
-        return data, status
+        return data[:limit], status
 
     @contextlib.contextmanager
     def _walk(self, path: str, make: bool = False, follow: bool = True) -> Iterator[tuple[int, str]]:

@@ -336,11 +336,12 @@ class ScriptedTree(Tree):
     def set_password(self, user: str, hashed: str) -> None:
         self._dom0._note("tree.set_password", self.root, user, hashed)
 
-    def look(self, texts: Iterable[str], globs: Iterable[str]) -> TreeFact:
+    def look(self, texts: Iterable[str], globs: Iterable[str], heads: Iterable[str] = ()) -> TreeFact:
         wanted, patterns = tuple(texts), tuple(globs)
         found = {path: text for path in wanted if (text := self.read_text(path)) is not None}
         inside = {name.removeprefix(self.root.rstrip("/") + "/") for name in self._dom0.memory.names() if name.startswith(self.root.rstrip("/") + "/")}
-        return TreeFact(found, frozenset(name for name in inside if name in wanted or any(_fits(name, pattern) for pattern in patterns)))
+        begun = {name: self._dom0.files[self._at(name)][:1 << 16] for name in inside if self._at(name) in self._dom0.files and any(_fits(name, each) for each in heads)}
+        return TreeFact(found, frozenset(name for name in inside if name in wanted or any(_fits(name, pattern) for pattern in patterns)), begun)
 
 
 def _fits(name: str, pattern: str) -> bool:
