@@ -11,12 +11,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from threading import Condition, Event, Lock, Thread
+from threading import Event, Lock
 from typing import Any
 
 from dtcxen_soap import plans
@@ -31,6 +31,7 @@ from dtcxen_soap.plans import Plan, Step, walk
 from dtcxen_soap.recover import recover
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import VpsId
+from dtcxen_soap.workers import Pool, Work
 
 READ_THREADS, WAITING_READS = 16, 512
 NOW_THREADS, WAITING_NOW = 8, 256
@@ -43,73 +44,6 @@ LATER = "later"
 """Kind of the journal's records of what a call left for after its answer."""
 
 _log = logging.getLogger(__name__)
-_Work = Callable[[], None]
-
-
-class _Pool:
-    """Threads that take work from one bounded queue; work that waits can be taken back."""
-
-    def __init__(self, name: str, size: int, waiting: int) -> None:
-        self._name, self._size, self._waiting = name, size, waiting
-        self._queue: deque[_Work] = deque()
-        self._threads: dict[int, Thread] = {}
-        self._change = Condition()
-        self._open = False
-
-    def start(self) -> None:
-        """Take work from now on."""
-        with self._change:
-            self._open = True
-        self.resize(self._size)
-
-    def resize(self, size: int) -> None:
-        """Have so many threads; those that are too many end when their work has."""
-        with self._change:
-            self._size = size
-            missing = [place for place in range(size) if self._open and place not in self._threads]
-            new = {place: Thread(target=self._serve, args=(place,), name=f"{self._name}-{place}", daemon=True) for place in missing}
-            self._threads |= new
-            self._change.notify_all()
-        for thread in new.values():
-            thread.start()
-
-    def put(self, work: _Work) -> bool:
-        """Queue work; False when too much waits, or nothing is taken any more."""
-        with self._change:
-            if not self._open or len(self._queue) >= self._waiting:
-                return False
-            self._queue.append(work)
-            self._change.notify()
-            return True
-
-    def take_back(self, work: _Work) -> bool:
-        """Take work out of the queue; False when a thread has it already."""
-        with self._change:
-            if work not in self._queue:
-                return False
-            self._queue.remove(work)
-            return True
-
-    def stop(self) -> None:
-        """Take no more; threads end once the queue is empty."""
-        with self._change:
-            self._open = False
-            self._change.notify_all()
-
-    def alive(self) -> bool:
-        """Whether every thread that there should be lives."""
-        with self._change:
-            return self._open and all(place in self._threads and self._threads[place].is_alive() for place in range(self._size))
-
-    def _serve(self, place: int) -> None:
-        while True:
-            with self._change:
-                self._change.wait_for(lambda: self._queue or not self._open or place >= self._size)
-                if place >= self._size or not self._queue:
-                    del self._threads[place]
-                    return
-                work = self._queue.popleft()
-            work()
 
 
 @dataclass(eq=False)
@@ -123,7 +57,7 @@ class _Holder:
 
     call: Call
     job: int | None = None
-    work: _Work | None = None
+    work: Work | None = None
     taking: dict[int, dict[str, int]] = field(default_factory=dict)
     later: Plan | None = None
     before: _Holder | None = None
@@ -144,9 +78,9 @@ class Jobs:
             work_left: Callable[[], None] = lambda: None) -> None:
         """`work_left` is called, from any thread, when a plan left something to the node's housekeeping."""
         self._settings, self._dom0, self._journal, self._survey, self._work_left = settings, dom0, journal, survey, work_left
-        self._reads = _Pool("read", READ_THREADS, WAITING_READS)
-        self._now = _Pool("now", NOW_THREADS, WAITING_NOW)
-        self._long = _Pool("job", settings.worker_threads, WAITING_JOBS)
+        self._reads = Pool("read", READ_THREADS, WAITING_READS)
+        self._now = Pool("now", NOW_THREADS, WAITING_NOW)
+        self._long = Pool("job", settings.worker_threads, WAITING_JOBS)
         self._guard, self._space = Lock(), Lock()
         self._holders: dict[VpsId | None, _Holder] = {}
         self._stopping = False
@@ -178,7 +112,7 @@ class Jobs:
             pool.stop()
 
     @property
-    def _pools(self) -> tuple[_Pool, ...]:
+    def _pools(self) -> tuple[Pool, ...]:
         return self._reads, self._now, self._long
 
     def alive(self) -> bool:
@@ -219,7 +153,7 @@ class Jobs:
             future.set_exception(error)
         return future
 
-    def _enter(self, pool: _Pool, call: Call, work: _Work) -> None:
+    def _enter(self, pool: Pool, call: Call, work: Work) -> None:
         if not pool.put(work):
             raise Busy(f"{call.operation}: too many calls are waiting; try again in a moment")
 

@@ -25,7 +25,7 @@ LAYERS = {
     "pure": ("disks", "reports", "hooks", "hostsetup", "xen", "guestnet", "install"),
     "edge": ("output", "confine", "processes", "mounts", "nodefiles", "tree", "treecopy", "shadow", "tarballs", "dom0",
              "passwords", "certificates", "joblog", "journal", "ping", "survey"),
-    "engine": ("actions", "execute", "recover", "jobs"),
+    "engine": ("actions", "execute", "recover", "workers", "jobs"),
     "catalogue": ("operations",),
     "shells": ("wire", "daemonlog", "daemon", "cli", "__main__"),
 }
@@ -50,7 +50,7 @@ OWNERS = {
     "ctypes": ("confine", "mounts", "tree", "treecopy", "processes"),
     "signal": ("processes", "confine", "daemon", "cli"),
     "sqlite3": ("journal",),
-    "threading": ("jobs", "journal"),
+    "threading": ("workers", "jobs", "journal"),
     "concurrent": ("jobs", "wire", "daemon"),
     "asyncio": (),
     "socket": ("ping", "daemon"),

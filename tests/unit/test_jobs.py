@@ -23,7 +23,7 @@ from dtcxen_soap.errors import Busy, Cancelled, DtcxenError, Failed, Misconfigur
 from dtcxen_soap.facts import Facts, JobFact, Need, NeedDisks, NeedJobs, Room
 from dtcxen_soap.jobs import Jobs
 from dtcxen_soap.journal import Journal
-from dtcxen_soap.plans import AllocateFile, Plan, RemoveFile, Run, Step, WriteFile
+from dtcxen_soap.plans import IMAGE_FILES, AllocateFile, Plan, RemoveFile, Run, Step, WriteFile
 from dtcxen_soap.vps import Mib, VpsId
 from tests.fakes import ScriptedDom0
 
@@ -334,7 +334,7 @@ def test_a_plan_alone_takes_no_lock_and_leaves_no_trace(node: Node) -> None:
 
 def roomy(path: str, mib: int, **more: Any) -> Callable[[Facts], Plan]:
     def decide(facts: Facts) -> Plan:
-        if (mib << 20) > facts.room.free_bytes - facts.room.promised_bytes:
+        if (mib << 20) > facts.room.free_bytes - facts.reserved.get(IMAGE_FILES, 0):
             raise Failed("", "no room")
         return Plan("the plan", (allocate(path, mib), *more.get("steps", ())), path)
     return decide
@@ -394,9 +394,9 @@ def test_space_of_a_waiting_job_is_taken_until_its_allocation_is_done(tmp_path: 
 def test_sparse_files_take_no_space(node: Node) -> None:
     gate = node.gate("wait")
     node.call(Kind.JOB, allocate("/a", 60, sparse=True), run("wait")).result(LONG)
-    seen: list[int] = []
-    node.call(Kind.NOW, vps=OTHER, decide=lambda facts: seen.append(facts.room.promised_bytes)).result(LONG)
-    assert seen == [0]
+    seen: list[Any] = []
+    node.call(Kind.NOW, vps=OTHER, decide=lambda facts: seen.append(facts.reserved)).result(LONG)
+    assert seen == [{}]
     gate.open.set()
 
 
