@@ -13,6 +13,7 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from twisted.python.threadpool import ThreadPool
 
 from dtcxen_soap import daemonlog, operations
 from dtcxen_soap.dom0 import Dom0
-from dtcxen_soap.errors import Misconfigured
+from dtcxen_soap.errors import Busy, Misconfigured
 from dtcxen_soap.jobs import Jobs
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.settings import Loaded, Settings, load
@@ -39,6 +40,7 @@ from dtcxen_soap.wire.tls import Connections
 log = logging.getLogger(__name__)
 
 HOUSEKEEPING_SECONDS = 3600.0
+BUSY_SECONDS = 10.0
 STOP_GRACE_SECONDS = 5.0
 PASSWORD_THREADS = 2
 FIXED_WHILE_RUNNING = ("listen_address", "listen_port", "state_dir")
@@ -47,13 +49,13 @@ FIXED_WHILE_RUNNING = ("listen_address", "listen_port", "state_dir")
 class Engine(service.Service):  # type: ignore[misc]
     """Journal, survey and jobs, as one thing that starts and stops."""
 
-    def __init__(self, settings: Settings, reactor: Any) -> None:
+    def __init__(self, settings: Settings, reactor: Any, work_left: Callable[[], None]) -> None:
         self._reactor = reactor
         dom0 = Dom0()
         self._journal = Journal(settings.journal_path, settings.job_log_dir)
         self.jobs: Jobs
         self.survey = Survey(settings, dom0, self._journal, lambda vps: self.jobs.running(vps))
-        self.jobs = Jobs(settings, dom0, self._journal, self.survey.fill)
+        self.jobs = Jobs(settings, dom0, self._journal, self.survey.fill, work_left)
 
     def startService(self) -> None:
         """Settle the past, then take calls."""
@@ -113,13 +115,39 @@ class Door(service.Service):  # type: ignore[misc]
 class Housekeeping(TimerService):  # type: ignore[misc]
     """The node's own calls, made by the clock: they go through the engine like anybody's."""
 
-    def __init__(self, daemon: Daemon) -> None:
+    def __init__(self, daemon: Daemon, reactor: Any) -> None:
         super().__init__(HOUSEKEEPING_SECONDS, self._call)
-        self._daemon = daemon
+        self._daemon, self._reactor = daemon, reactor
+        self._again: Any = None
+
+    def soon(self) -> None:
+        """A call left work: ask at once, from whatever thread this is called in."""
+        self._reactor.callFromThread(self._call)
+
+    def stopService(self) -> Any:
+        """Ask no more."""
+        if self._again is not None:
+            self._again.cancel()
+            self._again = None
+        return super().stopService()
 
     def _call(self) -> None:
         """Ask; how it went is in the audit, and a failure in the log as well."""
-        self._daemon.engine.jobs.submit(operations.housekeeping(self._daemon.settings)).add_done_callback(_log_failure)
+        if self.running:
+            asked = self._daemon.engine.jobs.submit(operations.housekeeping(self._daemon.settings))
+            asked.add_done_callback(lambda future: self._reactor.callFromThread(self._asked, future))
+
+    def _asked(self, future: Future[Any]) -> None:
+        """While an earlier round is under way, what came since must wait for its end."""
+        error = future.exception()
+        if isinstance(error, Busy) and self.running and self._again is None:
+            self._again = self._reactor.callLater(BUSY_SECONDS, self._retry)
+        elif error and not isinstance(error, Busy):
+            log.error("housekeeping: %s", error)
+
+    def _retry(self) -> None:
+        self._again = None
+        self._call()
 
 
 class Daemon(service.MultiService):  # type: ignore[misc]
@@ -128,9 +156,9 @@ class Daemon(service.MultiService):  # type: ignore[misc]
     def __init__(self, config_path: str, loaded: Loaded, reactor: Any) -> None:
         super().__init__()
         self._config_path, self.settings = config_path, loaded.settings
-        self.engine = Engine(loaded.settings, reactor)
+        self.clock = Housekeeping(self, reactor)
+        self.engine = Engine(loaded.settings, reactor, self.clock.soon)
         self.door = Door(self, reactor)
-        self.clock = Housekeeping(self)
         for part in (self.engine, self.door, self.clock):
             part.setServiceParent(self)
 
@@ -197,11 +225,6 @@ def serve(config_path: str) -> int:
     reactor.run()
     log.info("stopped")
     return outcome[0] if outcome else 0
-
-
-def _log_failure(future: Future[Any]) -> None:
-    if error := future.exception():
-        log.error("housekeeping: %s", error)
 
 
 def _cannot_start(error: Exception) -> int:

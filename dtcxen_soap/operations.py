@@ -26,7 +26,10 @@ Planner = Callable[[Any, Settings, Facts], Plan | Any]
 
 @dataclass(frozen=True)
 class Operation:
-    """One operation. `old_planner` is set where the panel's old name means something else (DECISIONS: setupLVMDisks)."""
+    """One operation. `old_planner` is set where the panel's old name means something else (DECISIONS: setupLVMDisks).
+
+    With `takes_over` it may end what an earlier, answered call left running on the VPS (the zeroing of new disks).
+    """
 
     name: str
     old_name: str
@@ -38,15 +41,16 @@ class Operation:
     answer: type
     help: str
     old_planner: Planner | None = None
+    takes_over: bool = False
 
 
 OPERATIONS: tuple[Operation, ...] = (
     Operation("setupVPSDisk", "setupLVMDisks", req.SetupDisk, Access.ADMIN, Kind.NOW, disks.setup_needs, disks.plan_setup, answers.DisksReady,
               "Make the root and swap disk of a VPS.", disks.plan_setup_replacing),
     Operation("killVPSDisk", "killVPS", req.KillDisk, Access.ADMIN, Kind.NOW, disks.kill_needs, disks.plan_kill, answers.DisksRemoved,
-              "Remove whatever disks a VPS has."),
+              "Remove whatever disks a VPS has.", takes_over=True),
     Operation("reinstallOS", "reinstallVPSos", req.Reinstall, Access.ADMIN, Kind.JOB, reinstall.needs, reinstall.plan, answers.JobStarted,
-              "Install an operating system on the disks of a VPS; starts a job."),
+              "Install an operating system on the disks of a VPS; starts a job.", takes_over=True),
     Operation("listISOs", "reportInstalledIso", req.ListIsos, Access.READ_OWN, Kind.READ, reports.iso_needs, reports.isos, answers.IsoList,
               "List the ISO images in a VPS's home."),
     Operation("pingAllIPs", "", req.PingAll, Access.READ_ALL, Kind.READ, reports.ping_needs, reports.pings, answers.PingList,
@@ -121,7 +125,7 @@ def prepare(name: str, given: Sequence[tuple[str, req.Given]], settings: Setting
     if changes:
         needs = (*needs, hooks.need(operation.name))
     job = getattr(request, "job", None) if operation.kind is Kind.CANCEL else None
-    return Call(name, operation.kind, caller, vps, needs, decide, bool(getattr(request, "plan_only", None)), job)
+    return Call(name, operation.kind, caller, vps, needs, decide, bool(getattr(request, "plan_only", None)), job, operation.takes_over)
 
 
 def housekeeping(settings: Settings) -> Call:
