@@ -35,6 +35,15 @@ class JobStarted:
 
 
 @dataclass(frozen=True)
+class RolledBack:
+    """rollbackVPS: the system that was replaced then (UTC) is back; the newer one is kept in its stead."""
+
+    vps: str
+    kept_since: datetime
+    plan: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Iso:
     """One ISO of a VPS. Size in bytes, date in UTC."""
 

@@ -239,7 +239,7 @@ class DomuFact:
 
     `trouble` says why that is not known: then nothing may be done that a running domU would suffer from.
     `toolstack`: domUs can run on this node at all. `rescue`: what runs is the node's rescue system.
-    `config_*` and `boot` are what the configuration says, None or "" where it says nothing.
+    `config_*` and `boot` are what the configuration says, None or "" where it says nothing; `previous`: the one before it is kept.
     """
 
     configured: bool
@@ -257,6 +257,7 @@ class DomuFact:
     config_memory: Mib | None = None
     config_mac: MacAddress | None = None
     config_addresses: tuple[IpAddress, ...] = ()
+    previous: bool = False
 
 
 @dataclass(frozen=True)
