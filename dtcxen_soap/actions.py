@@ -9,8 +9,8 @@ import json
 from collections.abc import Callable
 from typing import assert_never
 
-from dtcxen_soap import passwords, plans
-from dtcxen_soap.dom0 import Dom0, Watch
+from dtcxen_soap import bootwatch, domus, passwords, plans
+from dtcxen_soap.dom0 import Dom0, Ran, Unwatched, Watch
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.journal import Held, Journal
 
@@ -18,6 +18,8 @@ Plain = (
     plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.Symlink
     | plans.BlockVps | plans.NextTenancy | plans.CheckTarball | plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink
     | plans.TreeDirectory | plans.TreeCopy | plans.TreePassword
+    | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
+    | plans.MustBeFree | plans.WaitGone | plans.EndDomu | plans.WatchBoot
 )
 Say = Callable[[str], None]
 
@@ -47,11 +49,40 @@ def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> str:
             journal.block(step.vps, step.reason)
         case plans.NextTenancy():
             journal.next_tenancy(step.vps)
+        case plans.MakeVolume() | plans.RemoveVolume() | plans.RenameVolume() | plans.ExchangeVolume() | plans.TagVolume():
+            _on_volume(step, dom0, watch)
         case plans.CheckTarball():
             dom0.check_tarball(step.path, step.judge, watch)
+        case plans.MustBeFree():
+            domus.must_be_free(step, dom0, watch)
+        case plans.WaitGone():
+            domus.wait_gone(step, dom0, watch)
+        case plans.EndDomu():
+            domus.end(step, dom0, watch)
+        case plans.WatchBoot():
+            return bootwatch.watch_boot(step, dom0, watch)
         case _:
             _in_tree(step, dom0)
     return ""
+
+
+_OnVolume = plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
+
+
+def _on_volume(step: _OnVolume, dom0: Dom0, watch: Watch) -> None:
+    match step:
+        case plans.MakeVolume():
+            dom0.make_volume(step.vg, step.lv, step.size, step.pool, step.tags)
+        case plans.RemoveVolume():
+            dom0.remove_volume(step.vg, step.lv, step.wipe, watch)
+        case plans.RenameVolume():
+            dom0.rename_volume(step.vg, step.source, step.target)
+        case plans.ExchangeVolume():
+            dom0.exchange_volume(step.vg, step.source, step.target, step.keep)
+        case plans.TagVolume():
+            dom0.tag_volume(step.vg, step.lv, step.add, step.remove)
+        case _:
+            assert_never(step)
 
 
 _InTree = plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink | plans.TreeDirectory | plans.TreeCopy | plans.TreePassword
@@ -82,11 +113,17 @@ def _bytes(content: plans.Content) -> bytes:
 
 def run(step: plans.Run, dom0: Dom0, say: Say, watch: Watch) -> str:
     """Run a step's command; what its code means, in words. Failed with the command and its last lines when that is not among ok_codes."""
-    ran = dom0.run(step, say, watch)
+    ran = dom0.run(step, say, Unwatched() if step.patient else watch)
     if ran.code not in step.ok_codes:
         tail = "\n".join(ran.output.splitlines()[-_TAIL_LINES:])
-        raise Failed(step.why, _ending(step, ran.code), command(step, dom0), tail)
+        raise Failed(step.why, _reason(step, ran), command(step, dom0), tail)
     return dict(step.outcomes).get(ran.code, "")
+
+
+def _reason(step: plans.Run, ran: Ran) -> str:
+    """The command's own words where the step knows how to read them, else what its code means, else how it ended."""
+    said = step.words(ran.output) if step.words and 0 < ran.code < 124 else ""
+    return said or dict(step.outcomes).get(ran.code) or _ending(step, ran.code)
 
 
 def _ending(step: plans.Run, code: int) -> str:

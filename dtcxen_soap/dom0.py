@@ -2,7 +2,7 @@
 
 Who owns what, at the edge: processes.py starts and ends commands (the only importer of
 `subprocess` and `signal`), output.py turns what they say into lines, confine.py is the first
-process of a contained one (ctypes, namespaces), mounts.py owns mounts and loop devices,
+process of a contained one (ctypes, namespaces), mounts.py owns mounts and loop devices, logicalvolumes.py LVM's volumes,
 nodefiles.py the node's own files, tree.py (treecopy.py, shadow.py) guest trees and chown,
 tarballs.py reads archives, passwords.py hashes.
 
@@ -18,10 +18,12 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dtcxen_soap import mounts, nodefiles, processes, tarballs
+from dtcxen_soap import claims, logicalvolumes, mounts, nodefiles, processes, tarballs
 from dtcxen_soap.plans import Run
 from dtcxen_soap.processes import Ran, Unwatched, Watch, unheard
+from dtcxen_soap.terminals import Terminal
 from dtcxen_soap.tree import Tree
+from dtcxen_soap.vps import Mib
 
 __all__ = ["Dom0", "Ran", "Tree", "Unwatched", "Watch"]
 
@@ -60,6 +62,10 @@ class Dom0:
     def read_text(self, path: str, limit: int = 1 << 20) -> str:
         """A whole text file; OSError EFBIG beyond `limit` bytes. Bytes that are not UTF-8 become surrogates."""
         return nodefiles.read_bytes(path, limit).decode(errors="surrogateescape")
+
+    def read_from(self, path: str, offset: int, limit: int) -> bytes:
+        """A part of a file that may be growing: at most `limit` bytes from `offset` on."""
+        return nodefiles.read_from(path, offset, limit)
 
     def exists(self, path: str) -> bool:
         """Whether something has this name, be it a link that leads nowhere."""
@@ -141,6 +147,47 @@ class Dom0:
     def detach_loop(self, device: str) -> None:
         """Free a loop device; fine when it is free."""
         mounts.detach_loop(device)
+
+    # -- logical volumes
+
+    def volume_exists(self, vg: str, lv: str) -> bool:
+        """Whether LVM knows a volume of exactly this name; Failed when it cannot tell."""
+        return logicalvolumes.find(vg, lv) is not None
+
+    def make_volume(self, vg: str, lv: str, size: Mib, pool: str = "", tags: tuple[str, ...] = ()) -> None:
+        """Make a volume, thin when `pool` names its pool; Failed when the name is taken."""
+        logicalvolumes.make(vg, lv, size, pool, tags)
+
+    def remove_volume(self, vg: str, lv: str, wipe: bool = False, watch: Watch | None = None) -> None:
+        """Remove a volume, overwritten before if so asked; fine when it is gone, Failed while anything has it open."""
+        logicalvolumes.remove(vg, lv, wipe, watch or Unwatched())
+
+    def rename_volume(self, vg: str, source: str, target: str) -> None:
+        """Rename a volume; fine when it was renamed already, Failed when the target's name is taken."""
+        logicalvolumes.rename(vg, source, target)
+
+    def exchange_volume(self, vg: str, source: str, target: str, keep: str) -> None:
+        """Put `source` in the place of `target`, which lives on as `keep`; after a crash within, calling it again goes on."""
+        logicalvolumes.exchange(vg, source, target, keep)
+
+    def tag_volume(self, vg: str, lv: str, add: tuple[str, ...] = (), remove: tuple[str, ...] = ()) -> None:
+        """Add tags to a volume and take tags off it."""
+        logicalvolumes.tag(vg, lv, add, remove)
+
+    # -- who uses what
+
+    def claims(self, path: str) -> tuple[str, ...]:
+        """What holds a block device or image file, in clauses ("mounted on /x"); none when it is free or not there."""
+        return claims.of(path)
+
+    def holders(self, path: str) -> tuple[str, ...]:
+        """Processes that have `path` open, or something below it: "pid 12 (sh)"; not this one."""
+        mine = f"pid {os.getpid()} ("
+        return tuple(holder for holder in mounts.holders(path) if not holder.startswith(mine))
+
+    def terminal(self, path: str) -> Terminal:
+        """The reading end of a pseudo terminal."""
+        return Terminal(path)
 
     # -- the machine and what is on it
 

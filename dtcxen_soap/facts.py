@@ -17,9 +17,13 @@ from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress
 
 @dataclass(frozen=True)
 class NeedDisks:
-    """The disks of one VPS, disks set aside, room of both kinds, and domU state: Facts.disks, .kept, .leftovers, .room, .lvm, .domu."""
+    """The disks of one VPS, disks set aside, room of both kinds, and domU state: Facts.disks, .kept, .leftovers, .room, .lvm, .domu.
+
+    With `content` also what is on each disk.
+    """
 
     vps: VpsId
+    content: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +136,7 @@ class DiskFact:
     `in_use` says what holds it ("mounted on /x", "attached to /dev/loop3"), or is empty.
     `content` is what blkid(8) calls it: a file system's type, "swap", "LVM2_member"; a partition table
     as "partitions (dos)"; "" when there is nothing, or it was not asked.
+    `pool` is the thin pool of a thin volume, "" for all others.
     """
 
     role: DiskRole
@@ -142,6 +147,7 @@ class DiskFact:
     image_type: ImageType = ImageType.VBD
     unzeroed: bool = False
     content: str = ""
+    pool: str = ""
 
 
 @dataclass(frozen=True)
@@ -153,6 +159,7 @@ class KeptDisk:
     kept_since: datetime
     role: DiskRole = DiskRole.ROOT
     image_type: ImageType = ImageType.VBD
+    pool: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,6 +168,7 @@ class Leftover:
 
     path: str
     image_type: ImageType = ImageType.VBD
+    pool: str = ""
 
 
 @dataclass(frozen=True)
@@ -239,6 +247,7 @@ class DomuFact:
 
     `trouble` says why that is not known: then nothing may be done that a running domU would suffer from.
     `toolstack`: domUs can run on this node at all. `rescue`: what runs is the node's rescue system.
+    `lacking` are the disks among `paths` that are not there.
     `config_*` and `boot` are what the configuration says, None or "" where it says nothing; `previous`: the one before it is kept.
     """
 
@@ -258,6 +267,8 @@ class DomuFact:
     config_mac: MacAddress | None = None
     config_addresses: tuple[IpAddress, ...] = ()
     previous: bool = False
+    config_vcpus: int | None = None
+    lacking: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

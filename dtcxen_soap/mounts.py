@@ -25,10 +25,11 @@ COMMAND_SECONDS = 60
 
 @dataclass(frozen=True)
 class Mount:
-    """One line of mountinfo: where, and the device that is mounted."""
+    """One line of mountinfo: where, and the device that is mounted, by name and by number ("253:0")."""
 
     at: str
     source: str
+    device: str
 
 
 def table() -> tuple[Mount, ...]:
@@ -39,7 +40,7 @@ def table() -> tuple[Mount, ...]:
 
 def _parse(line: str) -> Mount:
     words = line.split(" ")
-    return Mount(_plain(words[4]), _plain(words[words.index("-") + 2]))
+    return Mount(_plain(words[4]), _plain(words[words.index("-") + 2]), words[2])
 
 
 def _plain(word: str) -> str:

@@ -22,6 +22,13 @@ def read_bytes(path: str, limit: int) -> bytes:
     return data
 
 
+def read_from(path: str, offset: int, limit: int) -> bytes:
+    """At most `limit` bytes of a file from `offset` on, of what is there now."""
+    with open(path, "rb") as file:
+        file.seek(offset)
+        return file.read(limit)
+
+
 def write(path: str, data: bytes, mode: int) -> None:
     """Write a file with exactly `mode`; it and its directory are on disk when this returns."""
     with _new_beside(path, mode) as (handle, temporary):

@@ -54,8 +54,12 @@ class Run(_Base):
     The environment is clean: PATH, locale, HOME and `env`. `marks` are texts that the output shows
     in this order, each another share of the step's progress. `stdin` may be a secret. Guest code
     and installers get a PID namespace of their own (`contained`), so that nothing outlives them.
-    `outcomes` say in words what a code among ok_codes means for the job. `takes` is what it uses up
+    `outcomes` say in words what a code means: for the job when it is among ok_codes, else why it failed. `takes` is what it uses up
     of a place (bytes by place, as "memory"): reserved from the decision until the step is done.
+    What it leaves running on purpose (the toolstack's monitor of a domU) outlives us: where systemd
+    runs, the command gets a `scope` of that name. A `patient` one is never ended for a cancel or a
+    restart of ours, since half of it is worse than all. `words` makes of its output the reason of
+    its failure.
     """
 
     argv: tuple[str, ...]
@@ -70,6 +74,9 @@ class Run(_Base):
     marks: tuple[str, ...] = ()
     outcomes: tuple[tuple[int, str], ...] = ()
     takes: tuple[tuple[str, int], ...] = ()
+    scope: str = ""
+    patient: bool = False
+    words: Callable[[str], str] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,10 +143,14 @@ class MakeVolume(_Base):
 
 @dataclass(frozen=True, kw_only=True)
 class RemoveVolume(_Base):
-    """Remove a logical volume; fine when it is gone, Failed while anything has it open."""
+    """Remove a logical volume; fine when it is gone, Failed while anything has it open.
+
+    With `wipe` it is overwritten with zeros before, and stays if that fails; this may take hours.
+    """
 
     vg: str
     lv: str
+    wipe: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,6 +197,14 @@ class MustBeFree(_Base):
 @dataclass(frozen=True, kw_only=True)
 class WaitGone(_Base):
     """Wait until Xen knows no domain of the VPS's name any more; Failed after `seconds`."""
+
+    vps: VpsId
+    seconds: int = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndDomu(_Base):
+    """End the VPS's domU at once, as pulling the plug does, and wait until it is gone; fine when it is gone already."""
 
     vps: VpsId
     seconds: int = 20
@@ -338,7 +357,7 @@ Hold = Mounted | ServicesOff
 Action = (
     Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | Symlink | BlockVps | NextTenancy
     | CheckTarball | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
-    | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | WatchBoot
+    | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
 )
 Step = Action | Hold
 UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run, RemoveVolume, RenameVolume, ExchangeVolume)

@@ -32,6 +32,8 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 MARK = "DTCXEN_STEP"
 """In the environment of all that we start: tells our session from a stranger's that got the same number."""
 CLEAN_ENVIRONMENT = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/root", MARK: "1"}
+SYSTEMD = "/run/systemd/system"
+"""There while systemd is the node's init (sd_booted(3))."""
 POLL_SECONDS = 0.1
 TERM_SECONDS, KILL_SECONDS = 1.0, 2.5
 _CONFINE = str(Path(__file__).with_name("confine.py"))
@@ -80,7 +82,13 @@ def unheard(line: str) -> None:
 
 
 def command_of(step: Run) -> tuple[str, ...]:
-    """What is really started for a step. A chroot or a confinement is always contained as well."""
+    """What is really started for a step. A chroot or a confinement is always contained as well.
+
+    A command with a scope runs in a cgroup of its own, with all that it leaves behind: what stops
+    this service, by whatever means, does not stop that (systemd-run(1); the scope goes with its last process).
+    """
+    if step.scope and os.path.isdir(SYSTEMD):
+        return ("systemd-run", "--scope", "--quiet", "--collect", f"--unit={step.scope}", "--", *step.argv)
     if not (step.contained or step.chroot or step.confinement):
         return step.argv
     order = {"chroot": step.chroot, "cwd": step.cwd}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from dtcxen_soap import survey_disks, survey_domu, survey_isos, survey_node, survey_programs
+from dtcxen_soap import domus, survey_content, survey_disks, survey_domu, survey_isos, survey_node, survey_programs
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import (
     Facts,
@@ -23,8 +23,10 @@ from dtcxen_soap.facts import (
     NeedJobs,
     NeedKept,
     NeedLog,
+    NeedMemory,
     NeedOsList,
     NeedPings,
+    NeedStarted,
     NeedTenancy,
     PingFact,
 )
@@ -65,10 +67,15 @@ class Survey:
 
     def _find(self, need: Need, settings: Settings) -> Found:
         match need:
-            case NeedDisks(vps):
-                return self._disks(vps, settings)
+            case NeedDisks(vps, content):
+                found = self._disks(vps, settings)
+                return found | {"disks": survey_content.told(self._dom0, found["disks"])} if content else found
             case NeedDomu(vps):
                 return {"domu": survey_domu.domu(self._dom0, settings, vps), "busy": self._busy(vps)}
+            case NeedMemory():
+                return {"memory": domus.memory(self._dom0)}
+            case NeedStarted():
+                return {"started": domus.started(self._dom0, settings.toolstack)}
             case NeedTenancy(vps):
                 return {"tenancy": self._journal.tenancy(vps)}
             case NeedKept():

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import re
 
-from dtcxen_soap.disks import config_path
+from dtcxen_soap import domus
+from dtcxen_soap.disks import config_path, previous_config_path
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import DomuFact
-from dtcxen_soap.plans import paste
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.vps import MacAddress, Mib, VpsId
-from dtcxen_soap.xen import xl
+from dtcxen_soap.vps import MacAddress, VpsId
 from dtcxen_soap.xen.config import DomuConfig, parse
 
-XEN_CAPABILITIES = "/proc/xen/capabilities"
 _CONFIG_NAME = re.compile(r"xen[0-9]{2,4}")
 _log = logging.getLogger(__name__)
 
@@ -49,44 +48,28 @@ def taken_macs(dom0: Dom0, settings: Settings) -> dict[MacAddress, str]:
 
 def domu(dom0: Dom0, settings: Settings, vps: VpsId) -> DomuFact:
     """The VPS's configuration and its running domU. Where Xen gives no answer that is told as trouble: no answer is not "stopped"."""
-    config = _config(dom0, settings, vps)
-    is_configured = config is not None or dom0.exists(config_path(vps, settings))
-    paths = config.paths if config else ()
+    fact = _configuration(dom0, settings, vps)
+    if not fact.toolstack:
+        return fact
     try:
-        running = _domains(dom0).get(vps.name) if _has_xen(dom0, settings) else None
+        running = domus.domain(dom0, vps.name)
     except Failed as error:
         _log.warning("%s %s", error, error.tail)
-        return DomuFact(is_configured, paths=paths, trouble=str(error))
+        return dataclasses.replace(fact, trouble=str(error))
     if running is None:
-        return DomuFact(is_configured, paths=paths)
-    most = _max_memory(dom0, vps.name).get(running.domid, running.memory)
-    return DomuFact(is_configured, running.state, running.domid, most, running.vcpus, running.cpu_seconds, paths)
+        return fact
+    details = domus.details(dom0, running)
+    return dataclasses.replace(
+        fact, state=running.state, flags=running.flags, domid=running.domid, max_memory=details.max_memory or running.memory, vcpus=running.vcpus,
+        cpu_seconds=running.cpu_seconds, rescue=details.kernel == settings.rescue_kernel)
 
 
-def _has_xen(dom0: Dom0, settings: Settings) -> bool:
-    """Whether domUs can run here: as the settings say, or what the kernel says of itself."""
-    if settings.toolstack != "auto":
-        return settings.toolstack == "xl"
-    try:
-        return "control_d" in dom0.read_text(XEN_CAPABILITIES)
-    except OSError:
-        return False
-
-
-def _domains(dom0: Dom0) -> dict[str, xl.Domain]:
-    ran = dom0.capture(xl.LIST)
-    why = "Ask Xen which domUs run."
-    if ran.code:
-        raise Failed(why, "xl is not installed" if ran.code == 127 else f"xl ended with code {ran.code}", paste(xl.LIST), ran.output)
-    try:
-        return xl.parse_table(ran.output)
-    except ValueError as error:
-        raise Failed(why, str(error), paste(xl.LIST), ran.output) from None
-
-
-def _max_memory(dom0: Dom0, name: str) -> dict[int, Mib]:
-    """Empty when the domain has gone meanwhile: the table's memory must do then."""
-    try:
-        return xl.parse_max_memory(dom0.capture(xl.details(name)).output)
-    except ValueError:
-        return {}
+def _configuration(dom0: Dom0, settings: Settings, vps: VpsId) -> DomuFact:
+    """What stands in the configuration, and which of its disks are not there."""
+    config = _config(dom0, settings, vps)
+    toolstack, previous = domus.has_xen(dom0, settings.toolstack), dom0.exists(previous_config_path(vps, settings))
+    if config is None:
+        return DomuFact(dom0.exists(config_path(vps, settings)), toolstack=toolstack, previous=previous)
+    return DomuFact(
+        True, paths=config.paths, toolstack=toolstack, previous=previous, config_memory=config.memory, config_mac=config.mac, config_addresses=config.addresses,
+        config_vcpus=config.vcpus, lacking=tuple(path for path in config.paths if path.startswith("/") and not dom0.exists(path)))

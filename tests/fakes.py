@@ -20,12 +20,15 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from dtcxen_soap import logicalvolumes
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Cancelled, Failed
 from dtcxen_soap.facts import Member, TreeFact
 from dtcxen_soap.plans import Run
 from dtcxen_soap.processes import Ran, Watch, unheard
+from dtcxen_soap.terminals import Terminal
 from dtcxen_soap.tree import Tree
+from dtcxen_soap.vps import Mib
 
 Answer = Ran | str | BaseException | Callable[[tuple[str, ...]], "Ran | str"]
 """What a command answers: a Ran, its output (code 0), an exception to raise, or a function of argv."""
@@ -73,6 +76,17 @@ class Memory:
             table.pop(path, None)
 
 
+@dataclass
+class FakeVolume:
+    """A logical volume in memory; `content` follows it through renames, so that a test sees whose it is."""
+
+    size: Mib
+    pool: str = ""
+    tags: set[str] = field(default_factory=set)
+    is_open: bool = False
+    content: str = ""
+
+
 class ScriptedDom0(Dom0):
     """Dom0 for unit tests. `calls` holds (method, arguments...), of `run` and `capture` the Run or argv."""
 
@@ -84,6 +98,9 @@ class ScriptedDom0(Dom0):
         self.breaks: dict[str | tuple[str, str], BaseException] = {}
         self.mounts: list[tuple[str, str, str, str]] = []
         self.loops: dict[str, str] = {}
+        self.volumes: dict[tuple[str, str], FakeVolume] = {}
+        self.claimed: dict[str, tuple[str, ...]] = {}
+        self.held_open: dict[str, tuple[str, ...]] = {}
         self.written: set[str] = set()
         self.blocks: dict[str, int] = {}
         self.groups: dict[int, int] = {}
@@ -173,6 +190,9 @@ class ScriptedDom0(Dom0):
 
     def read_text(self, path: str, limit: int = 1 << 20) -> str:
         return self.read_bytes(path, limit).decode(errors="surrogateescape")
+
+    def read_from(self, path: str, offset: int, limit: int) -> bytes:
+        return self.read_bytes(path)[offset:][:limit]
 
     def exists(self, path: str) -> bool:
         return path in self.memory.names()
@@ -270,6 +290,63 @@ class ScriptedDom0(Dom0):
         self._note("detach_loop", device)
         self.loops.pop(device, None)
 
+    # -- who uses what
+
+    def claims(self, path: str) -> tuple[str, ...]:
+        return self.claimed.get(path, ())
+
+    def holders(self, path: str) -> tuple[str, ...]:
+        return self.held_open.get(path, ())
+
+    def terminal(self, path: str) -> ScriptedTerminal:
+        self._note("terminal", path)
+        return ScriptedTerminal(self, path)
+
+    # -- logical volumes; what a rename within an exchange does to a test is in breaks["lvrename", source]
+
+    def volume_exists(self, vg: str, lv: str) -> bool:
+        return (vg, lv) in self.volumes
+
+    def make_volume(self, vg: str, lv: str, size: Mib, pool: str = "", tags: tuple[str, ...] = ()) -> None:
+        self._note("make_volume", f"{vg}/{lv}", size, pool, tags)
+        if (vg, lv) in self.volumes:
+            raise Failed("", f'lvcreate ended with code 5: Logical Volume "{lv}" already exists in volume group "{vg}"')
+        self.volumes[vg, lv] = FakeVolume(size, pool, set(tags))
+
+    def remove_volume(self, vg: str, lv: str, wipe: bool = False, watch: Watch | None = None) -> None:
+        self._note("remove_volume", f"{vg}/{lv}", wipe)
+        volume = self.volumes.get((vg, lv))
+        if volume and volume.is_open:
+            raise Failed("", f"/dev/{vg}/{lv} is open, as the disk of a running domU is")
+        if volume and wipe and watch and watch.cancelled():
+            raise Cancelled("cancelled")
+        self.volumes.pop((vg, lv), None)
+
+    def rename_volume(self, vg: str, source: str, target: str) -> None:
+        self._note("rename_volume", f"{vg}/{source}", target)
+        if (vg, source) in self.volumes or (vg, target) not in self.volumes:
+            self._lvrename(vg, source, target)
+
+    def exchange_volume(self, vg: str, source: str, target: str, keep: str) -> None:
+        self._note("exchange_volume", f"{vg}/{source}", target, keep)
+        logicalvolumes.swap({lv for group, lv in self.volumes if group == vg}, lambda old, new: self._lvrename(vg, old, new), source, target, keep)
+
+    def tag_volume(self, vg: str, lv: str, add: tuple[str, ...] = (), remove: tuple[str, ...] = ()) -> None:
+        self._note("tag_volume", f"{vg}/{lv}", add, remove)
+        if (vg, lv) not in self.volumes:
+            raise Failed("", f'lvchange ended with code 5: Failed to find logical volume "{vg}/{lv}"')
+        self.volumes[vg, lv].tags = (self.volumes[vg, lv].tags | set(add)) - set(remove)
+
+    def _lvrename(self, vg: str, source: str, target: str) -> None:
+        """What lvrename does, and says."""
+        if ("lvrename", source) in self.breaks:
+            raise self.breaks["lvrename", source]
+        if (vg, source) not in self.volumes:
+            raise Failed("", f'lvrename ended with code 5: Existing logical volume "{source}" not found in volume group "{vg}"')
+        if (vg, target) in self.volumes:
+            raise Failed("", f'lvrename ended with code 5: Logical Volume "{target}" already exists in volume group "{vg}"')
+        self.volumes[vg, target] = self.volumes.pop((vg, source))
+
     # -- the machine
 
     def commands(self, names: Iterable[str]) -> frozenset[str]:
@@ -288,6 +365,20 @@ class ScriptedDom0(Dom0):
         self._note("check_tarball", path)
         if verdict := judge(self.members.get(path, ())):
             raise Failed("", verdict)
+
+
+class ScriptedTerminal(Terminal):
+    """A pseudo terminal that says what the dom0's file of its name holds, once."""
+
+    def __init__(self, dom0: ScriptedDom0, path: str) -> None:
+        self._dom0, self._path = dom0, path
+
+    def read(self) -> bytes:
+        said, self._dom0.files[self._path] = self._dom0.files.get(self._path, b""), b""
+        return said
+
+    def close(self) -> None:
+        self._dom0.calls.append(("close", self._path))
 
 
 class ScriptedTree(Tree):

@@ -1,13 +1,14 @@
-"""xl: what to call, and what its answers say. Pure; the survey and the plans do the calling.
+"""xl: what to call, and what its answers say. Pure; the edge and the plans do the calling.
 
 `xl list -l` is JSON but tells no state; the table of `xl list` is the only place where the state
-stands, so both are read. Source: xl(1), and what xl 4.14 to 4.20 print.
+stands, so both are read. Sources: xl(1), xl.conf(5), and what xl 4.14 to 4.20 take and print.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,9 +16,14 @@ from dtcxen_soap.vps import Mib
 
 LIST = ("xl", "list")
 INFO = ("xl", "info")
+CONF = "/etc/xen/xl.conf"
 
-_ROW = re.compile(r"(?P<name>.*?) +(?P<domid>\d+) +(?P<memory>\d+) +(?P<vcpus>\d+) +(?P<flags>[r-][b-][p-][s-][-rscwS?][d-]) +(?P<seconds>\d+\.\d)\s*")
-_CRASHED = "cw"
+NAMELESS = "(null)"
+"""What xl calls a domain whose name has gone: the last moment of one that is being destroyed."""
+DOM0 = 0
+
+
+# -- what to call -----------------------------------------------------------------------------------
 
 
 def details(name: str) -> tuple[str, ...]:
@@ -25,28 +31,85 @@ def details(name: str) -> tuple[str, ...]:
     return ("xl", "list", "--long", "--", name)
 
 
+def create(config: str) -> tuple[str, ...]:
+    """Start a domain. The file is an option's value: xl takes a bare word with = in it for a setting."""
+    return ("xl", "create", "--quiet", f"--defconfig={config}")
+
+
+def shutdown(name: str) -> tuple[str, ...]:
+    """Ask the guest to shut down; a guest without PV drivers gets ACPI's power button (-F). Does not wait."""
+    return ("xl", "shutdown", "-F", "--", name)
+
+
+def reboot(name: str) -> tuple[str, ...]:
+    """Ask the guest to reboot; a guest without PV drivers is reset (-F). Does not wait."""
+    return ("xl", "reboot", "-F", "--", name)
+
+
+def destroy(name: str) -> tuple[str, ...]:
+    """End a domain at once."""
+    return ("xl", "destroy", "--", name)
+
+
+def domid(name: str) -> tuple[str, ...]:
+    """A domain's number; code 1 when Xen knows no domain of this name."""
+    return ("xl", "domid", "--", name)
+
+
+def console(name: str) -> tuple[str, ...]:
+    """A domain's console; for a person, since it wants a terminal."""
+    return ("xl", "console", "--", name)
+
+
+def store(path: str) -> tuple[str, ...]:
+    """One value of xenstore, which tells where a console is and since when a domain lives (xenstore-paths(7))."""
+    return ("xenstore-read", path)
+
+
+# -- what it says -----------------------------------------------------------------------------------
+
+_ROW = re.compile(r"(?P<name>.*?) +(?P<domid>\d+) +(?P<memory>\d+) +(?P<vcpus>\d+) +(?P<flags>[r-][b-][p-][s-][-rscwS?][d-]) +(?P<seconds>\d+\.\d)\s*")
+_CRASHED = "cw"
+_WHERE = re.compile(r"^(?:libxl|xc|xl|xen\w*): (?:error|warning|info)?:? ?(?:[\w./-]+\.[ch]:\d+:\w+: )?", re.ASCII)
+_DOM0_MEM = re.compile(r"(?:^|\s)dom0_mem=\S")
+_AUTOBALLOON = re.compile(r"""^\s*autoballoon\s*=\s*["']?(\w+)""", re.MULTILINE)
+_WORDS_LIMIT = 1000
+
+
 @dataclass(frozen=True)
 class Domain:
-    """One row of `xl list`. `memory` is what the domain has now; `cpu_seconds` since it was created."""
+    """One row of `xl list`. `memory` is what the domain has now, `flags` xl's own six letters; `cpu_seconds` since it was created."""
 
+    name: str
     domid: int
     memory: Mib
     vcpus: int
     state: str
+    flags: str
     cpu_seconds: float
 
 
-def parse_table(text: str) -> dict[str, Domain]:
-    """The rows of `xl list` by name, dom0's too; ValueError when this is not its table, since no row must not mean no domain."""
+@dataclass(frozen=True)
+class Details:
+    """What `xl list -l` tells of one domain; None or "" for what it does not."""
+
+    max_memory: Mib | None = None
+    kernel: str = ""
+
+
+def parse_table(text: str) -> tuple[Domain, ...]:
+    """The rows of `xl list`, dom0's too; ValueError when this is not its table, since no row must not mean no domain."""
     lines = text.splitlines()
     if not lines or lines[0].split()[:3] != ["Name", "ID", "Mem"]:
         raise ValueError("this is not the table of xl list")
-    domains = {}
-    for line in lines[1:]:
-        if not (row := _ROW.fullmatch(line)):
-            raise ValueError(f"xl list has a row that cannot be read: {line!r}")
-        domains[row["name"]] = Domain(int(row["domid"]), Mib(int(row["memory"])), int(row["vcpus"]), _state(row["flags"]), float(row["seconds"]))
-    return domains
+    return tuple(_domain(line) for line in lines[1:])
+
+
+def _domain(line: str) -> Domain:
+    if not (row := _ROW.fullmatch(line)):
+        raise ValueError(f"xl list has a row that cannot be read: {line!r}")
+    flags = row["flags"]
+    return Domain(row["name"], int(row["domid"]), Mib(int(row["memory"])), int(row["vcpus"]), _state(flags), flags, float(row["seconds"]))
 
 
 def _state(flags: str) -> str:
@@ -56,14 +119,20 @@ def _state(flags: str) -> str:
     return next((word for held, word in words if held), "running")
 
 
-def parse_max_memory(text: str) -> dict[int, Mib]:
-    """What each domain of `xl list -l` may have at most, by domid; rows that do not say are left out. ValueError when it is not JSON."""
+def named(domains: Iterable[Domain], name: str) -> Domain | None:
+    """The domain of this name, which Xen gives once."""
+    return next((domain for domain in domains if domain.name == name), None)
+
+
+def parse_details(text: str) -> dict[int, Details]:
+    """`xl list -l` by domid; ValueError when it is not JSON."""
     rows: Any = json.loads(text)
     found = {}
     for row in rows if isinstance(rows, list) else [rows]:
         match row:
-            case {"domid": int(domid), "config": {"b_info": {"max_memkb": int(kib)}}} if kib > 0:
-                found[domid] = Mib(kib >> 10)
+            case {"domid": int(number), "config": {"b_info": dict(build)}}:
+                most, kernel = build.get("max_memkb"), build.get("kernel")
+                found[number] = Details(Mib(most >> 10) if isinstance(most, int) and most > 0 else None, kernel if isinstance(kernel, str) else "")
     return found
 
 
@@ -71,3 +140,23 @@ def parse_info(text: str) -> dict[str, str]:
     """`xl info` by its own names: free_memory and total_memory in MiB, virt_caps, xen_version."""
     pairs = (line.partition(":") for line in text.splitlines())
     return {name.strip(): value.strip() for name, colon, value in pairs if colon}
+
+
+def ballooning(conf: str, xen_commandline: str) -> bool:
+    """Whether xl shrinks dom0 to make room for a domU: xl.conf's autoballoon, where "auto" (the default) means unless dom0_mem is given."""
+    given = _AUTOBALLOON.findall(conf)
+    word = given[-1].lower() if given else "auto"
+    if word in ("on", "1"):
+        return True
+    return word == "auto" and not _DOM0_MEM.search(xen_commandline)
+
+
+def words(output: str) -> str:
+    """What xl said, in one line, without the places in its source; the first lines, which tell the cause."""
+    lines = [_WHERE.sub("", line).strip() for line in output.splitlines()]
+    return "; ".join(line for line in lines if line)[:_WORDS_LIMIT]
+
+
+def overhead(ram: Mib, vcpus: int) -> Mib:
+    """What Xen needs for a domU beside its RAM, at most: tables and the pool for its page tables (1 MiB a processor, 8 KiB a MiB)."""
+    return Mib(4 + vcpus + -(-ram // 128))
