@@ -237,6 +237,10 @@ class _Execution:
                 return not self._dom0.exists(back.path)
             case plans.RenameFile() | plans.ExchangeFile():
                 return not self._dom0.exists(back.source)
+            case plans.RemoveVolume():
+                return not self._dom0.volume_exists(back.vg, back.lv)
+            case plans.RenameVolume() | plans.ExchangeVolume():
+                return not self._dom0.volume_exists(back.vg, back.source)
             case plans.WriteFile() | plans.Symlink():
                 return True
             case _:

@@ -80,7 +80,12 @@ def _pay(debt: Held | OwedUndo, job: int, dom0: Dom0, journal: Journal, log: Job
 
 def _due(step: plans.Step, dom0: Dom0) -> bool:
     """Whether there is something to move back: a crash may have come before the move, or after its undo."""
-    return dom0.exists(step.source) if isinstance(step, plans.RenameFile | plans.ExchangeFile) else True
+    match step:
+        case plans.RenameFile() | plans.ExchangeFile():
+            return dom0.exists(step.source)
+        case plans.RenameVolume() | plans.ExchangeVolume():
+            return dom0.volume_exists(step.vg, step.source)
+    return True
 
 
 def _sweep(step: plans.Step, dom0: Dom0, log: JobLog) -> None:
