@@ -93,6 +93,34 @@ class VpsState:
 
 
 @dataclass(frozen=True)
+class PowerDone:
+    """startVPS, shutdownVPS, rebootVPS, destroyVPS: what was done, in words. A guest that was asked to shut down or reboot takes its time."""
+
+    vps: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Started:
+    """One domU that runs. Memory in MiB; `flags` are xl's own letters, `state` is the gravest of them in a word."""
+
+    name: str
+    domid: int
+    memory_mib: int
+    vcpus: int
+    state: str
+    flags: str
+    cpu_seconds: float
+
+
+@dataclass(frozen=True)
+class StartedList:
+    """listStartedVPS: every domU that runs on this node, dom0 left out."""
+
+    domus: tuple[Started, ...]
+
+
+@dataclass(frozen=True)
 class InstallLog:
     """getVPSInstallLog: the last lines of the VPS's latest installation."""
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dtcxen_soap import answers, disks, hooks, reports
+from dtcxen_soap import answers, disks, fsck, hooks, reports
 from dtcxen_soap import requests as req
 from dtcxen_soap.access import Access, Caller, Role, admit
 from dtcxen_soap.calls import Call, Kind
@@ -51,6 +51,8 @@ OPERATIONS: tuple[Operation, ...] = (
               "Remove whatever disks a VPS has.", takes_over=True),
     Operation("reinstallOS", "reinstallVPSos", req.Reinstall, Access.ADMIN, Kind.JOB, reinstall.needs, reinstall.plan, answers.JobStarted,
               "Install an operating system on the disks of a VPS; starts a job.", takes_over=True),
+    Operation("fsckVPSpartition", "fsckVPSpartition", req.Fsck, Access.OWNER, Kind.JOB, fsck.needs, fsck.plan, answers.JobStarted,
+              "Check the file system on the root disk of a VPS, correcting what is safe to correct; starts a job."),
     Operation("listISOs", "reportInstalledIso", req.ListIsos, Access.READ_OWN, Kind.READ, reports.iso_needs, reports.isos, answers.IsoList,
               "List the ISO images in a VPS's home."),
     Operation("pingAllIPs", "", req.PingAll, Access.READ_ALL, Kind.READ, reports.ping_needs, reports.pings, answers.PingList,

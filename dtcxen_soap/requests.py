@@ -176,6 +176,14 @@ class OneVps(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fsck(Request):
+    """Check the file system of a VPS."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+    plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ListIsos(Request):
     """The ISOs in a VPS's home."""
 

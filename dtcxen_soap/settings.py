@@ -194,7 +194,7 @@ class Settings:
     debian_keyring: str = _setting(_optional(_path), "", "Keyring that must have signed the release; empty: Debian's own archive keyring.")
     debian_added_debs: tuple[str, ...] = _setting(_packages, "openssh-server", "Packages installed beside the base system.")
     centos_added_rpms: tuple[str, ...] = _setting(_packages, "", "Packages installed beside the base system of RPM systems.")
-    install_timeout_minutes: int = _setting(_number(1, 1440), "120", "Longest time that one step of an installation may take.")
+    install_timeout_minutes: int = _setting(_number(1, 1440), "120", "Longest time that one step of an installation, or the check of a file system, may take.")
     custom_postinstall_script: str = _setting(_optional(_path), "", "Program run at the end of every installation, as in the original.")
 
     GATEWAY: tuple[IpAddress, ...] = _setting(_addresses, "", "Gateway of VPSes when the caller names none; at most one per IP version.", group="Guest network")

@@ -36,6 +36,11 @@ def _(answer: answers.JobStarted) -> str:
     return "OK, started mkos."
 
 
+def old_reply_of(operation: str, answer: Any) -> Any:
+    """The original's reply of this operation: a started check was told as OK, without a word for it."""
+    return "OK" if operation == "fsckVPSpartition" else old_reply(answer)
+
+
 @old_reply.register
 def _(answer: answers.VpsState) -> Any:
     if answer.state != "running":

@@ -78,8 +78,9 @@ class DualSoap(Soap11):  # type: ignore[misc]
         if ctx.out_error is not None:
             ctx.out_document = faults.envelope(faults.of(ctx.out_error, exchange.operation))
         elif exchange.message and exchange.form and exchange.message.rpc:
-            reply = legacy.old_reply if exchange.form.old else legacy.new_reply
-            ctx.out_document = encoding.message(exchange.operation, exchange.message.namespace, reply(ctx.out_object[0]))
+            answer = ctx.out_object[0]
+            reply = legacy.old_reply_of(exchange.operation, answer) if exchange.form.old else legacy.new_reply(answer)
+            ctx.out_document = encoding.message(exchange.operation, exchange.message.namespace, reply)
         else:
             super().serialize(ctx, message)
 

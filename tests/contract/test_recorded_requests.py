@@ -16,7 +16,7 @@ from tests.wirekit import ADMIN, ANSWERS, PASSWORD, RECORDED, Reply, Wire, parse
 FILES = sorted(path.relative_to(RECORDED).as_posix() for path in RECORDED.glob("*/*.http"))
 SIGNED_IN = "Basic " + base64.b64encode(f"{ADMIN}:{PASSWORD}".encode()).decode()
 NOT_HERE_YET = {
-    "changeBSDkernel", "changeVPSsoapPassword", "changeVPSsshKey", "changeVPSxmPassword", "destroyVPS", "fsckVPSpartition", "getCollectedPerformanceData",
+    "changeBSDkernel", "changeVPSsoapPassword", "changeVPSsshKey", "changeVPSxmPassword", "destroyVPS", "getCollectedPerformanceData",
     "getInstallableAPP", "listStartedVPS", "shutdownVPS", "startVPS", "writeXenHVMconf",
 }
 NO_SOAP_11 = {
@@ -48,7 +48,7 @@ def test_is_answered_in_the_old_shape(file: str, tmp_path: Path) -> None:
     assert reply.status == 200, reply.fault
     form = find(operation(file), rpc=True)
     assert form is not None
-    expected = encoding.message(form.name, "", legacy.old_reply(ANSWERS[form.operation.answer]))
+    expected = encoding.message(form.name, "", legacy.old_reply_of(form.name, ANSWERS[form.operation.answer]))
     assert _plain(reply.result) == _plain(expected[0][0][0])
     assert reply.headers["content-type"].startswith("text/xml")
     assert [call.operation for call in wire.engine.calls] == [form.name]
