@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dtcxen_soap import answers, disks, fsck, hooks, reports
+from dtcxen_soap import answers, disks, fsck, hooks, power, reports
 from dtcxen_soap import requests as req
 from dtcxen_soap.access import Access, Caller, Role, admit
 from dtcxen_soap.calls import Call, Kind
@@ -29,6 +29,7 @@ class Operation:
     """One operation. `old_planner` is set where the panel's old name means something else (DECISIONS: setupLVMDisks).
 
     With `takes_over` it may end what an earlier, answered call left running on the VPS (the zeroing of new disks).
+    `notok`: a failure is an outcome of xl, which callers of the old name read as "NOTOK - why" and not as a fault.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Operation:
     help: str
     old_planner: Planner | None = None
     takes_over: bool = False
+    notok: bool = False
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -53,6 +55,16 @@ OPERATIONS: tuple[Operation, ...] = (
               "Install an operating system on the disks of a VPS; starts a job.", takes_over=True),
     Operation("fsckVPSpartition", "fsckVPSpartition", req.Fsck, Access.OWNER, Kind.JOB, fsck.needs, fsck.plan, answers.JobStarted,
               "Check the file system on the root disk of a VPS, correcting what is safe to correct; starts a job."),
+    Operation("startVPS", "startVPS", req.OneVps, Access.OWNER, Kind.NOW, power.start_needs, power.plan_start, answers.PowerDone,
+              "Start a VPS.", notok=True),
+    Operation("shutdownVPS", "shutdownVPS", req.OneVps, Access.OWNER, Kind.NOW, power.needs, power.plan_shutdown, answers.PowerDone,
+              "Ask a VPS to shut down.", notok=True),
+    Operation("rebootVPS", "", req.OneVps, Access.OWNER, Kind.NOW, power.needs, power.plan_reboot, answers.PowerDone,
+              "Ask a VPS to reboot.", notok=True),
+    Operation("destroyVPS", "destroyVPS", req.OneVps, Access.OWNER, Kind.NOW, power.needs, power.plan_destroy, answers.PowerDone,
+              "End a VPS at once, as pulling the plug does; answers when it is gone.", notok=True),
+    Operation("listStartedVPS", "listStartedVPS", req.NoParameters, Access.READ_ALL, Kind.READ, reports.started_needs, reports.started, answers.StartedList,
+              "List what runs on this node.", notok=True),
     Operation("listISOs", "reportInstalledIso", req.ListIsos, Access.READ_OWN, Kind.READ, reports.iso_needs, reports.isos, answers.IsoList,
               "List the ISO images in a VPS's home."),
     Operation("pingAllIPs", "", req.PingAll, Access.READ_ALL, Kind.READ, reports.ping_needs, reports.pings, answers.PingList,

@@ -7,7 +7,7 @@ import dataclasses
 from dtcxen_soap import answers
 from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Missing
-from dtcxen_soap.facts import Facts, JobFact, Need, NeedDomu, NeedIsos, NeedJobs, NeedLog, NeedOsList, NeedPings
+from dtcxen_soap.facts import Facts, JobFact, Need, NeedDomu, NeedIsos, NeedJobs, NeedLog, NeedOsList, NeedPings, NeedStarted
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import VpsId
 
@@ -67,6 +67,17 @@ def state(request: req.GetState, settings: Settings, facts: Facts) -> answers.Vp
     if not domu.state:
         return answers.VpsState(str(request.vps), "Not running")
     return answers.VpsState(str(request.vps), "running", domu.domid, domu.max_memory, domu.vcpus, domu.state, domu.cpu_seconds)
+
+
+def started_needs(request: req.NoParameters, settings: Settings) -> tuple[Need, ...]:
+    """listStartedVPS asks the toolstack."""
+    return (NeedStarted(),)
+
+
+def started(request: req.NoParameters, settings: Settings, facts: Facts) -> answers.StartedList:
+    """listStartedVPS."""
+    return answers.StartedList(tuple(
+        answers.Started(row.name, row.domid, int(row.memory), row.vcpus, row.state, row.flags, row.cpu_seconds) for row in facts.started))
 
 
 def log_needs(request: req.GetInstallLog, settings: Settings) -> tuple[Need, ...]:

@@ -164,7 +164,8 @@ class SoapResource(Resource):  # type: ignore[misc]
         except defer.CancelledError:
             raise
         except Exception as error:  # the one place where any error of the engine becomes a fault
-            context.out_object, context.out_error = None, faults.of(error, exchange.operation)
+            problem, told = faults.of(error, exchange.operation), exchange.outcome(error)
+            context.out_object, context.out_error = ([told], None) if told else (None, problem)
 
     def _submit(self, call: Call) -> defer.Deferred[Any]:
         """Hand a call to the engine, and its future's outcome back to the reactor's thread."""

@@ -51,6 +51,23 @@ def _(answer: answers.VpsState) -> Any:
 
 
 @old_reply.register
+def _(answer: answers.PowerDone) -> list[str]:
+    return ["OK", answer.message]
+
+
+@old_reply.register
+def _(answer: answers.StartedList) -> list[list[str]]:
+    """Rows of six texts, as the original cut them out of its table."""
+    return [[row.name, str(row.domid), str(row.memory_mib), str(row.vcpus), row.flags, f"{row.cpu_seconds:.1f}"] for row in answer.domus]
+
+
+@old_reply.register
+def _(answer: str) -> str:
+    """An outcome in words: "NOTOK - why"."""
+    return answer
+
+
+@old_reply.register
 def _(answer: answers.InstallLog) -> str:
     """The original joined lines that still had their ends, and blanked what is not ASCII."""
     return re.sub(r"\n(?!\Z)", "\n\n", re.sub(r"[^\x00-\x7f]", " ", answer.text))

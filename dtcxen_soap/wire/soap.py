@@ -16,7 +16,7 @@ from typing import Any
 from dtcxen_soap import operations
 from dtcxen_soap.access import Caller
 from dtcxen_soap.calls import Call
-from dtcxen_soap.errors import DtcxenError
+from dtcxen_soap.errors import DtcxenError, Failed
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.wire import encoding, envelope, faults, legacy, models
 from dtcxen_soap.wire import spynefix as _  # noqa: F401  (before Spyne)
@@ -42,6 +42,13 @@ class Exchange:
     @property
     def operation(self) -> str:
         return self.message.operation if self.message else ""
+
+    def outcome(self, error: BaseException) -> str:
+        """An error as the original's callers know it, "NOTOK - why", where the toolstack could not; "" where it is a fault for everybody."""
+        form, asked_as_of_old = self.form, self.message is not None and self.message.rpc
+        if isinstance(error, Failed) and asked_as_of_old and form and form.old and form.operation.notok:
+            return f"NOTOK - {error.reason}"
+        return ""
 
 
 class DualSoap(Soap11):  # type: ignore[misc]
