@@ -1,39 +1,39 @@
-"""Disks of a VPS: their names, and the plans that make and remove them.
+"""Disks of a VPS: the plans that make, set aside and remove them, on whatever they live (stores.py).
 
-File-backed (vbd) disks are image files in provisioning_mount_point under the original's names,
-xenNN.img and xenNN.swap.img. A disk that no block was ever written to is blank and holds nobody's
-data; every other disk may be somebody's business and is never overwritten here.
+A disk that was never used (blank) holds nobody's data; every other may be somebody's business and
+is never overwritten here. A VPS has the disks that bear its name, of both kinds.
 """
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import timedelta
 
+from dtcxen_soap import stores, volumes
 from dtcxen_soap.answers import DisksReady, DisksRemoved
 from dtcxen_soap.errors import Busy, Failed, ParameterFault, Refused
-from dtcxen_soap.facts import DiskFact, Facts, Need, NeedDisks, NeedDomu, NeedTenancy
-from dtcxen_soap.plans import IMAGE_FILES, AllocateFile, BlockVps, MakeDirectory, NextTenancy, Plan, RemoveFile, RenameFile, Step
+from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Leftover, Need, NeedDisks, NeedDomu, NeedTenancy
+from dtcxen_soap.plans import BlockVps, MustBeFree, NextTenancy, Plan, RemoveFile, RenameVolume, Step, WaitGone
 from dtcxen_soap.requests import KillDisk, SetupDisk
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.vps import Disk, DiskRole, ImageType, Mib, VpsId
+from dtcxen_soap.stores import Store
+from dtcxen_soap.vps import Disk, DiskRole, Mib, VpsId
 
-_SUFFIX = {DiskRole.ROOT: ".img", DiskRole.SWAP: ".swap.img"}
 _NAME = {DiskRole.ROOT: "root", DiskRole.SWAP: "swap"}
+_LEAVING = ("dying", "shutdown")
+"""States of a domU that will be gone in a moment."""
 
 
-def image_path(vps: VpsId, role: DiskRole, settings: Settings) -> str:
-    """The image file of a file-backed disk."""
-    return f"{settings.provisioning_mount_point}/{vps.name}{_SUFFIX[role]}"
+def disk(fact: DiskFact) -> Disk:
+    """A surveyed disk as the domU's configuration names it."""
+    return Disk(fact.role, fact.image_type, fact.path)
 
 
-def kept_path(vps: VpsId, role: DiskRole, tenancy: int, now: datetime, settings: Settings) -> str:
-    """Where a disk is set aside: a name that no domU configuration uses, with its tenancy and UTC time."""
-    return f"{settings.provisioning_mount_point}/kept/{vps.name}{_SUFFIX[role]}.{tenancy}.{now:%Y%m%dT%H%M%SZ}"
+file_disk = disk
 
 
-def file_disk(fact: DiskFact) -> Disk:
-    """A surveyed image file as the domU's configuration names it."""
-    return Disk(fact.role, ImageType.VBD, fact.path)
+def lacking_bytes(facts: Facts, wanted: Mib, settings: Settings) -> int:
+    """How many bytes are lacking for `wanted` more MiB of image files; 0 when they fit."""
+    return stores.image_files(settings, facts).lacking(wanted)
 
 
 def config_path(vps: VpsId, settings: Settings) -> str:
@@ -52,21 +52,30 @@ def auto_path(vps: VpsId, settings: Settings) -> str:
 
 
 def refuse_in_use(facts: Facts, vps: VpsId, doing: str) -> None:
-    """Raise Busy while a domU of the VPS lives or anything holds one of its disks; Failed when that cannot be known."""
-    if facts.domu.trouble:
-        raise Failed(f"{doing}: see whether {vps.name} runs.", facts.domu.trouble)
+    """Raise Busy while a domU of the VPS lives or anything holds one of its disks; Failed when that, or what disks it has, cannot be known."""
+    _refuse_unknown(facts, vps, doing)
     if facts.domu.state:
         raise Busy(f"{doing}: {vps.name} is {facts.domu.state}: shut it down first")
-    for disk in facts.disks:
-        if disk.in_use:
-            raise Busy(f"{doing}: {disk.path} is in use: {disk.in_use}")
+    for each in facts.disks:
+        if each.in_use:
+            raise Busy(f"{doing}: {each.path} is in use: {each.in_use}")
 
 
-def lacking_bytes(facts: Facts, wanted: Mib, settings: Settings) -> int:
-    """How many bytes are lacking for `wanted` more MiB; 0 when they fit, or when the node may overcommit."""
-    if settings.overcommit:
-        return 0
-    return max(0, wanted.bytes - (facts.room.free_bytes - facts.room.promised_bytes - facts.reserved.get(IMAGE_FILES, 0)))
+def _refuse_unknown(facts: Facts, vps: VpsId, doing: str) -> None:
+    if facts.domu.trouble:
+        raise Failed(f"{doing}: see whether {vps.name} runs.", facts.domu.trouble)
+    if facts.lvm.trouble:
+        raise Failed(f"{doing}: see which volumes VPS {vps} has.", facts.lvm.trouble)
+
+
+def must_be_free(vps: VpsId, paths: tuple[str, ...], facts: Facts) -> MustBeFree:
+    """The last look before something is touched: the plan may have waited since the survey."""
+    return MustBeFree(why="Make sure that nobody uses the disks now.", vps=vps, paths=paths, toolstack=facts.domu.toolstack)
+
+
+def overwrite(found: DiskFact, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """What a new disk still needs before any guest may see it; nothing for one that shows nobody else's blocks."""
+    return stores.of(found, settings, facts).zero(found.path, Mib(found.size_bytes >> 20)) if found.unzeroed else ()
 
 
 # -- setupVPSDisk ---------------------------------------------------------------------------------
@@ -85,33 +94,30 @@ def _wanted(request: SetupDisk) -> dict[DiskRole, Mib]:
     return {DiskRole.ROOT: request.disk_size, **swap}
 
 
-def _as_wanted(disk: DiskFact, wanted: dict[DiskRole, Mib]) -> bool:
-    return disk.blank and disk.role in wanted and disk.size_bytes == wanted[disk.role].bytes
+def _as_wanted(found: DiskFact, request: SetupDisk, store: Store) -> bool:
+    wanted = _wanted(request)
+    return (found.blank and found.role in wanted and found.path == store.path(request.vps, found.role)
+            and found.size_bytes == store.size_bytes(wanted[found.role]))
 
 
-def _refuse_lvm(operation: str, request: SetupDisk, settings: Settings) -> None:
-    kind = request.image_type or settings.default_image_type
-    if kind is ImageType.LVM:
-        name = "imagetype" if operation == "setupLVMDisks" else "imageType"
-        raise Refused(ParameterFault(operation, name, "InvalidParameter", "lvm: this node has no volume group", "vbd"))
-
-
-def _describe(disk: DiskFact) -> str:
-    state = "never used" if disk.blank else "used"
-    return f"a {_NAME[disk.role]} disk of {disk.size_bytes >> 20} MiB ({disk.path}, {state})"
+def _describe(found: DiskFact) -> str:
+    state = "never used" if found.blank else "used"
+    return f"a {_NAME[found.role]} disk of {found.size_bytes >> 20} MiB ({found.path}, {state})"
 
 
 def plan_setup(request: SetupDisk, settings: Settings, facts: Facts) -> Plan | DisksReady:
     """Make what is missing; refuse a disk that is not exactly what was asked for and never used."""
-    _refuse_lvm("setupVPSDisk", request, settings)
+    store = stores.chosen(request.image_type, "setupVPSDisk", "imageType", settings, facts)
     refuse_in_use(facts, request.vps, "setupVPSDisk")
-    wanted = _wanted(request)
-    for disk in facts.disks:
-        if not _as_wanted(disk, wanted):
+    for found in facts.disks:
+        if not _as_wanted(found, request, store):
             raise Refused(ParameterFault(
-                "setupVPSDisk", "vps", "InvalidParameter", f"VPS {request.vps} has {_describe(disk)} already",
+                "setupVPSDisk", "vps", "InvalidParameter", f"VPS {request.vps} has {_describe(found)} already",
                 "a VPS without disks: killVPSDisk removes them, for ever"))
-    return _make(request, settings, facts, (), "setupVPSDisk")
+    lacking = _lacking(request, store, facts.disks)
+    if lacking:
+        raise _no_room("setupVPSDisk", "diskSizeMib", store, lacking)
+    return _make(request, store, settings, facts, facts.disks, ())
 
 
 def plan_setup_replacing(request: SetupDisk, settings: Settings, facts: Facts) -> Plan | DisksReady:
@@ -120,82 +126,126 @@ def plan_setup_replacing(request: SetupDisk, settings: Settings, facts: Facts) -
     Without room for both the call is refused, and the VPS is blocked until killVPS: whoever comes
     next under this number must not be given the earlier tenant's system.
     """
-    _refuse_lvm("setupLVMDisks", request, settings)
+    store = stores.chosen(request.image_type, "setupLVMDisks", "imagetype", settings, facts)
     refuse_in_use(facts, request.vps, "setupLVMDisks")
-    wanted = _wanted(request)
-    if all(_as_wanted(disk, wanted) for disk in facts.disks):
-        return _make(request, settings, facts, (), "setupLVMDisks")
-    assert facts.now is not None
-    lacking = lacking_bytes(facts, Mib(sum(wanted.values())), settings)
+    foreign = not all(_as_wanted(found, request, store) for found in facts.disks)
+    lacking = _lacking(request, store, () if foreign else facts.disks)
+    if lacking and foreign:
+        return _block(request, facts, lacking)
     if lacking:
-        reason = f"setupLVMDisks found {', '.join(_describe(disk) for disk in facts.disks)} and no room to set it aside ({lacking >> 20} MiB are lacking)"
-        block = BlockVps(why="Keep the next tenant away from the earlier tenant's disk.", vps=request.vps, reason=reason)
-        refusal = Refused(ParameterFault("setupLVMDisks", "vpsname", "InvalidParameter", reason, "killVPS first, or more space"))
-        return Plan(f"refuse setupLVMDisks of VPS {request.vps}, and block it", (block,), refusal)
-    aside = tuple(_set_aside(disk, request.vps, settings, facts) for disk in facts.disks)
+        raise _no_room("setupLVMDisks", "hddsize", store, lacking)
+    if not foreign:
+        return _make(request, store, settings, facts, facts.disks, ())
+    aside = tuple(step for found in facts.disks for step in _set_aside(found, settings, facts))
     tenancy = NextTenancy(why="Hide the earlier tenant's jobs, logs and disks from the next one.", vps=request.vps)
-    return _make(request, settings, facts, (*aside, tenancy), "setupLVMDisks")
+    free = must_be_free(request.vps, tuple(found.path for found in facts.disks), facts)
+    return _make(request, store, settings, facts, (), (free, *aside, tenancy))
 
 
-def _set_aside(disk: DiskFact, vps: VpsId, settings: Settings, facts: Facts) -> Step:
+def _lacking(request: SetupDisk, store: Store, there: tuple[DiskFact, ...]) -> int:
+    """Bytes that are lacking for the disks which are not there yet."""
+    roles = {found.role for found in there}
+    return store.lacking(Mib(sum(-(-store.size_bytes(size) >> 20) for role, size in _wanted(request).items() if role not in roles)))
+
+
+def _no_room(operation: str, parameter: str, store: Store, lacking: int) -> Refused:
+    return Refused(ParameterFault(
+        operation, parameter, "InvalidParameter", f"{-(-lacking >> 20)} MiB more than {store.place} has free", "a size that fits, or overcommit=yes on the node"))
+
+
+def _block(request: SetupDisk, facts: Facts, lacking: int) -> Plan:
+    reason = f"setupLVMDisks found {', '.join(_describe(found) for found in facts.disks)} and no room to set it aside ({-(-lacking >> 20)} MiB are lacking)"
+    block = BlockVps(why="Keep the next tenant away from the earlier tenant's disk.", vps=request.vps, reason=reason)
+    refusal = Refused(ParameterFault("setupLVMDisks", "vpsname", "InvalidParameter", reason, "killVPS first, or more space"))
+    return Plan(f"refuse setupLVMDisks of VPS {request.vps}, and block it", (block,), refusal)
+
+
+def _set_aside(found: DiskFact, settings: Settings, facts: Facts) -> tuple[Step, ...]:
     assert facts.now is not None
-    target = kept_path(vps, disk.role, facts.tenancy.number, facts.now, settings)
-    back = RenameFile(why="Put the old disk back.", source=target, target=disk.path)
-    return RenameFile(why=f"Set the old {_NAME[disk.role]} disk aside for {settings.keep_old_disk_hours} hours.", source=disk.path, target=target, undo=(back,))
+    store = stores.of(found, settings, facts)
+    target = store.kept(found.path, facts.tenancy.number, facts.now)
+    return store.rename(found.path, target, f"Set the old {_NAME[found.role]} disk aside for {settings.keep_old_disk_hours} hours.", "Put the old disk back.")
 
 
-def _make(request: SetupDisk, settings: Settings, facts: Facts, before: tuple[Step, ...], operation: str) -> Plan | DisksReady:
-    """Steps that make the disks which are not there as wanted; an answer alone when all are."""
+def _make(
+        request: SetupDisk, store: Store, settings: Settings, facts: Facts, there: tuple[DiskFact, ...], before: tuple[Step, ...]) -> Plan | DisksReady:
+    """Steps that make the disks which are not there; what must be overwritten before a guest may see it is left for after the answer."""
     wanted = _wanted(request)
-    paths = tuple(image_path(request.vps, role, settings) for role in wanted)
-    missing = [role for role in wanted if before or not facts.disk(role)]
-    if not missing:
-        return DisksReady(False, paths)
-    lacking = lacking_bytes(facts, Mib(sum(wanted[role] for role in missing)), settings)
-    if lacking:
-        raise Refused(ParameterFault(
-            operation, "hddsize" if operation == "setupLVMDisks" else "diskSizeMib", "InvalidParameter",
-            f"{lacking >> 20} MiB more than {settings.provisioning_mount_point} has free", "a size that fits, or overcommit=yes on the node"))
-    steps: list[Step] = [MakeDirectory(why="Have a directory for image files.", path=settings.provisioning_mount_point), *before]
-    for role in missing:
-        path = image_path(request.vps, role, settings)
-        steps.append(AllocateFile(
-            why=f"Make the {_NAME[role]} disk of {wanted[role]} MiB.", path=path, size=wanted[role], sparse=settings.overcommit,
-            undo=(RemoveFile(why=f"Remove the {_NAME[role]} disk again.", path=path),)))
-    return Plan(f"make the disks of VPS {request.vps}", tuple(steps), DisksReady(True, paths))
+    paths = {role: store.path(request.vps, role) for role in wanted}
+    missing = [role for role in wanted if role not in {found.role for found in there}]
+    made = [step for role in missing for step in store.make(paths[role], wanted[role], f"Make the {_NAME[role]} disk of {wanted[role]} MiB.", zero=False)]
+    zero = [step for role in missing for step in store.zero(paths[role], wanted[role])]
+    zero += [step for found in there for step in overwrite(found, settings, facts)]
+    if not made and not zero:
+        return DisksReady(False, tuple(paths.values()))
+    later = Plan(f"overwrite the new disks of VPS {request.vps} with zeros", (must_be_free(request.vps, tuple(paths.values()), facts), *zero)) if zero else None
+    return Plan(
+        f"make the disks of VPS {request.vps}", (*(store.prepare() if made else ()), *before, *made), DisksReady(bool(made), tuple(paths.values())), later=later)
 
 
 # -- killVPSDisk ----------------------------------------------------------------------------------
 
 
 def plan_kill(request: KillDisk, settings: Settings, facts: Facts) -> Plan | DisksRemoved:
-    """Remove the VPS's disks, what was kept for this tenancy, and its configuration; nothing left is fine."""
+    """Remove the VPS's disks of both kinds, what was kept for this tenancy, and its configuration; nothing left is fine.
+
+    The panel calls this right after destroyVPS: a domU that is just going is waited for.
+    """
     vps = request.vps
-    refuse_in_use(facts, vps, "killVPSDisk")
-    doomed = [(disk.path, f"the {_NAME[disk.role]} disk of VPS {vps}, {disk.size_bytes >> 20} MiB") for disk in facts.disks]
-    doomed += [(kept.path, f"an old disk of VPS {vps}, {kept.size_bytes >> 20} MiB") for kept in facts.kept]
-    doomed += [(path, f"an unfinished disk of VPS {vps}") for path in facts.leftovers]
-    if not doomed and not facts.domu.configured and not facts.tenancy.blocked:
+    _refuse_unknown(facts, vps, "killVPSDisk")
+    leaving = facts.domu.state in _LEAVING
+    if not leaving:
+        refuse_in_use(facts, vps, "killVPSDisk")
+    doomed = _everything(vps, facts)
+    paths = tuple(each.path for each, _ in doomed)
+    if not paths and not facts.domu.configured and not facts.domu.state and not facts.tenancy.blocked:
         return DisksRemoved(())
-    steps: list[Step] = [
-        RemoveFile(why="Stop starting the VPS with the node.", path=auto_path(vps, settings)),
-        RemoveFile(why="Remove the domU's configuration.", path=config_path(vps, settings), destroys=f"the configuration of {vps.name}"),
-        RemoveFile(why="Remove the configuration before it.", path=previous_config_path(vps, settings)),
+    removed = tuple(step for each, what in doomed for step in stores.of(each, settings, facts).remove(each.path, f"Remove {what}.", destroys=what))
+    wait = (WaitGone(why="Wait until the domU is gone.", vps=vps),) if leaving else ()
+    steps = (
+        *wait, must_be_free(vps, paths, facts), *_forget(vps, settings),
         NextTenancy(why="Hide this tenant's jobs, logs and disks from the next one.", vps=vps),
-    ]
-    steps += [RemoveFile(why=f"Remove {what}.", path=path, destroys=what) for path, what in doomed]
-    steps.append(BlockVps(why="Let the number be used again.", vps=vps, reason=""))
-    return Plan(f"remove the disks of VPS {vps}", tuple(steps), DisksRemoved(tuple(path for path, _ in doomed)))
+        *removed, BlockVps(why="Let the number be used again.", vps=vps, reason=""))
+    return Plan(f"remove the disks of VPS {vps}", steps, DisksRemoved(paths), leaves_work=volumes.leaves_work(removed))
+
+
+def _everything(vps: VpsId, facts: Facts) -> tuple[tuple[DiskFact | KeptDisk | Leftover, str], ...]:
+    """All that holds data of the VPS's present tenancy, and what to call it."""
+    return (
+        *((found, f"the {_NAME[found.role]} disk of VPS {vps}, {found.size_bytes >> 20} MiB") for found in facts.disks),
+        *((kept, f"an old disk of VPS {vps}, {kept.size_bytes >> 20} MiB") for kept in facts.kept),
+        *((left, f"an unfinished disk of VPS {vps}") for left in facts.leftovers))
+
+
+def _forget(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
+    """No configuration under which the VPS could start again, the one-shot ones of rescue and single-user mode included."""
+    path = config_path(vps, settings)
+    return (
+        RemoveFile(why="Stop starting the VPS with the node.", path=auto_path(vps, settings)),
+        RemoveFile(why="Remove the domU's configuration.", path=path, destroys=f"the configuration of {vps.name}"),
+        RemoveFile(why="Remove the configuration before it.", path=previous_config_path(vps, settings)),
+        RemoveFile(why="Remove the configuration of its rescue system.", path=f"{path}.rescue"),
+        RemoveFile(why="Remove the configuration of its single-user mode.", path=f"{path}.single"),
+    )
 
 
 # -- housekeeping ---------------------------------------------------------------------------------
 
 
 def plan_purge(settings: Settings, facts: Facts) -> Plan | None:
-    """Remove disks that were set aside longer than keep_old_disk_hours ago; None when there are none."""
+    """Remove disks that were set aside longer than keep_old_disk_hours ago, and what was left doomed; None when there are none.
+
+    Each disk is for itself: one that cannot be removed is tried again at the next round.
+    """
     assert facts.now is not None
     until = facts.now - timedelta(hours=settings.keep_old_disk_hours)
-    steps = tuple(
-        RemoveFile(why=f"Remove a disk that was kept since {kept.kept_since:%Y-%m-%d %H:%M}Z.", path=kept.path, destroys=f"the old disk {kept.path}")
-        for kept in facts.kept if kept.kept_since <= until)
-    return Plan(f"remove disks kept for more than {settings.keep_old_disk_hours} hours", steps) if steps else None
+    over = [kept for kept in facts.kept if kept.kept_since <= until]
+    steps = (*(step for kept in over for step in _purge(kept, settings, facts)), *(volumes.wipe(path) for path in facts.doomed))
+    return Plan(f"remove disks kept for more than {settings.keep_old_disk_hours} hours, and what removed VPSes left", steps) if steps else None
+
+
+def _purge(kept: KeptDisk, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """A volume that must be overwritten loses its name first, so that nobody can bring it back meanwhile."""
+    why = f"Remove a disk that was kept since {kept.kept_since:%Y-%m-%d %H:%M}Z."
+    steps = stores.of(kept, settings, facts).remove(kept.path, why, f"the old disk {kept.path}", may_fail=True)
+    return (*steps, *(volumes.wipe(f"/dev/{step.vg}/{step.target}") for step in steps if isinstance(step, RenameVolume)))

@@ -13,8 +13,13 @@ from dtcxen_soap.facts import Room
 from dtcxen_soap.plans import AllocateFile, ExchangeFile, MakeDirectory, RemoveFile, RenameFile, Step
 from dtcxen_soap.vps import DiskRole, ImageType, Mib, VpsId
 
-_SUFFIX = {DiskRole.ROOT: ".img", DiskRole.SWAP: ".swap.img"}
+SUFFIX = {DiskRole.ROOT: ".img", DiskRole.SWAP: ".swap.img"}
 KEPT_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+def file_name(vps: VpsId, role: DiskRole) -> str:
+    """The name of a VPS's image file within its directory."""
+    return f"{vps.name}{SUFFIX[role]}"
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class ImageFiles:
 
     def path(self, vps: VpsId, role: DiskRole) -> str:
         """The image file."""
-        return f"{self.place}/{vps.name}{_SUFFIX[role]}"
+        return f"{self.place}/{file_name(vps, role)}"
 
     def size_bytes(self, size: Mib) -> int:
         """Files are as long as was asked for."""

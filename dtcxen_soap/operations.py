@@ -145,4 +145,4 @@ def prepare(name: str, given: Sequence[tuple[str, req.Given]], settings: Setting
 def housekeeping(settings: Settings) -> Call:
     """The node's own call, made by the daemon's clock: drop what was kept long enough."""
     node = Caller("node", Role.ADMIN)
-    return Call("housekeeping", Kind.NOW, node, None, (NeedKept(),), lambda facts: disks.plan_purge(settings, facts))
+    return Call("housekeeping", Kind.JOB, node, None, (NeedKept(),), lambda facts: disks.plan_purge(settings, facts))

@@ -1,6 +1,6 @@
 """Fills Facts: what this dom0 really has, looked up anew for every call, and only what was asked for. Never writes.
 
-By noun: survey_disks.py (image files), survey_domu.py (configurations, what runs), survey_node.py
+By noun: survey_disks.py (image files), survey_volumes.py (logical volumes), survey_domu.py (configurations, what runs), survey_node.py
 (the dom0), survey_programs.py (bundles and hooks), survey_isos.py.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from dtcxen_soap import domus, survey_content, survey_disks, survey_domu, survey_isos, survey_node, survey_programs
+from dtcxen_soap import domus, survey_content, survey_disks, survey_domu, survey_isos, survey_node, survey_programs, survey_volumes
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import (
     Facts,
@@ -61,14 +61,14 @@ class Survey:
         settings = self._settings
         domus = tuple(NeedDomu(need.vps) for need in needs if isinstance(need, NeedDisks))
         found: Found = {"now": self._clock()}
-        for need in dict.fromkeys((*needs, *domus)):
-            found |= self._find(need, settings)
+        for need in dict.fromkeys((*domus, *needs)):
+            found |= self._find(need, settings, found)
         return Facts(**found)
 
-    def _find(self, need: Need, settings: Settings) -> Found:
+    def _find(self, need: Need, settings: Settings, known: Found) -> Found:
         match need:
             case NeedDisks(vps, content):
-                found = self._disks(vps, settings)
+                found = self._disks(vps, settings, known["domu"].paths)
                 return found | {"disks": survey_content.told(self._dom0, found["disks"])} if content else found
             case NeedDomu(vps):
                 return {"domu": survey_domu.domu(self._dom0, settings, vps), "busy": self._busy(vps)}
@@ -79,7 +79,7 @@ class Survey:
             case NeedTenancy(vps):
                 return {"tenancy": self._journal.tenancy(vps)}
             case NeedKept():
-                return {"kept": survey_disks.all_kept(self._dom0, settings)}
+                return self._kept(settings)
             case NeedInstall(_, os_type):
                 return self._install(os_type, settings)
             case NeedHooks(operation):
@@ -96,13 +96,25 @@ class Survey:
                 return {"log": self._journal.latest_log(vps, lines)}
         assert_never(need)
 
-    def _disks(self, vps: VpsId, settings: Settings) -> Found:
+    def _disks(self, vps: VpsId, settings: Settings, named: tuple[str, ...]) -> Found:
+        """Disks of both kinds. Those that the domU's configuration names come first, then those of the node's default kind."""
         tenancy = self._journal.tenancy(vps).number
+        volumes = survey_volumes.volumes(self._dom0)
+        mine = (*survey_disks.disks(self._dom0, settings, vps), *survey_volumes.disks(self._dom0, volumes, settings, vps, named))
         return {
-            "disks": survey_disks.disks(self._dom0, settings, vps),
-            "kept": survey_disks.kept(self._dom0, settings, vps, tenancy),
-            "leftovers": survey_disks.leftovers(self._dom0, settings, vps),
+            "disks": tuple(sorted(mine, key=lambda disk: (disk.path not in named, disk.image_type is not settings.default_image_type))),
+            "kept": (*survey_disks.kept(self._dom0, settings, vps, tenancy), *survey_volumes.kept(volumes, vps, tenancy)),
+            "leftovers": (*survey_disks.leftovers(self._dom0, settings, vps), *survey_volumes.leftovers(volumes, settings, vps, named)),
             "room": survey_disks.room(self._dom0, settings),
+            "lvm": volumes.fact,
+        }
+
+    def _kept(self, settings: Settings) -> Found:
+        volumes = survey_volumes.volumes(self._dom0)
+        return {
+            "kept": (*survey_disks.all_kept(self._dom0, settings), *survey_volumes.all_kept(volumes)),
+            "doomed": survey_volumes.doomed(volumes),
+            "lvm": volumes.fact,
         }
 
     def _install(self, os_type: str, settings: Settings) -> Found:

@@ -6,22 +6,21 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from dtcxen_soap.disks import image_path
 from dtcxen_soap.dom0 import Dom0
-from dtcxen_soap.facts import DiskFact, KeptDisk, Room
+from dtcxen_soap.facts import DiskFact, KeptDisk, Leftover, Room
+from dtcxen_soap.imagefiles import KEPT_STAMP, file_name
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import DiskRole, VpsId
 
 BLOCK_BYTES = 512
-_STAMP = "%Y%m%dT%H%M%SZ"
-_KEPT = re.compile(r"xen(?P<vps>[0-9]{2,4})(\.swap)?\.img\.(?P<tenancy>[0-9]{1,9})\.(?P<stamp>[0-9]{8}T[0-9]{6}Z)")
+_KEPT = re.compile(r"xen(?P<vps>[0-9]{2,4})(?P<swap>\.swap)?\.img\.(?P<tenancy>[0-9]{1,9})\.(?P<stamp>[0-9]{8}T[0-9]{6}Z)")
 _LEFT = "|".join(("new", "old", "failed"))
 _MAY_GROW = re.compile(rf".*\.img(\.({_LEFT}))?")
 
 
 def disks(dom0: Dom0, settings: Settings, vps: VpsId) -> tuple[DiskFact, ...]:
     """Whatever has the name of one of the VPS's disks, be it no regular file: such a thing counts as used."""
-    paths = ((role, image_path(vps, role, settings)) for role in DiskRole)
+    paths = ((role, f"{settings.provisioning_mount_point}/{file_name(vps, role)}") for role in DiskRole)
     return tuple(_disk(dom0, role, path) for role, path in paths if dom0.exists(path))
 
 
@@ -45,24 +44,24 @@ def all_kept(dom0: Dom0, settings: Settings) -> tuple[KeptDisk, ...]:
 
 
 def _all_kept(dom0: Dom0, settings: Settings) -> Iterator[tuple[tuple[VpsId, int], KeptDisk]]:
-    """Set-aside disks with their VPS and tenancy; names that disks.kept_path does not make are nobody's."""
+    """Set-aside disks with their VPS and tenancy; names that ImageFiles.kept does not make are nobody's."""
     directory = f"{settings.provisioning_mount_point}/kept"
     for name in dom0.listdir(directory):
         path = f"{directory}/{name}"
         if (match := _KEPT.fullmatch(name)) and dom0.is_regular(path):
             try:
-                since = datetime.strptime(match["stamp"], _STAMP).replace(tzinfo=UTC)
+                since = datetime.strptime(match["stamp"], KEPT_STAMP).replace(tzinfo=UTC)
                 owner = VpsId(int(match["vps"])), int(match["tenancy"])
             except ValueError:
                 continue
-            yield owner, KeptDisk(path, dom0.stat(path).st_size, since)
+            yield owner, KeptDisk(path, dom0.stat(path).st_size, since, DiskRole.SWAP if match["swap"] else DiskRole.ROOT)
 
 
-def leftovers(dom0: Dom0, settings: Settings, vps: VpsId) -> tuple[str, ...]:
+def leftovers(dom0: Dom0, settings: Settings, vps: VpsId) -> tuple[Leftover, ...]:
     """What an interrupted installation left beside the VPS's disks: unfinished ones, and old ones that were not dropped yet."""
     mine = re.compile(rf"{vps.name}(\.swap)?\.img\.({_LEFT})")
     directory = settings.provisioning_mount_point
-    return tuple(f"{directory}/{name}" for name in dom0.listdir(directory) if mine.fullmatch(name))
+    return tuple(Leftover(f"{directory}/{name}") for name in dom0.listdir(directory) if mine.fullmatch(name))
 
 
 def room(dom0: Dom0, settings: Settings) -> Room:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import json
 import os
 import posixpath
 import stat
@@ -78,13 +79,23 @@ class Memory:
 
 @dataclass
 class FakeVolume:
-    """A logical volume in memory; `content` follows it through renames, so that a test sees whose it is."""
+    """A logical volume in memory; `content` follows it through renames, so that a test sees whose it is. A thin one has `percent` of data."""
 
     size: Mib
     pool: str = ""
     tags: set[str] = field(default_factory=set)
     is_open: bool = False
     content: str = ""
+    percent: str = ""
+    kind: str = "linear"
+    zeroes: bool = True
+
+    def row(self, vg: str, lv: str) -> dict[str, str]:
+        """Its row of lvs."""
+        kind = "thin" if self.pool else self.kind
+        zero = "unknown" if kind == "linear" else "zero" if self.zeroes else ""
+        return {"vg_name": vg, "lv_name": lv, "lv_size": str(self.size.bytes), "lv_tags": ",".join(sorted(self.tags)), "pool_lv": self.pool, "segtype": kind,
+                "data_percent": self.percent or ("0.00" if self.pool else ""), "zero": zero, "lv_device_open": "open" if self.is_open else ""}
 
 
 class ScriptedDom0(Dom0):
@@ -99,6 +110,8 @@ class ScriptedDom0(Dom0):
         self.mounts: list[tuple[str, str, str, str]] = []
         self.loops: dict[str, str] = {}
         self.volumes: dict[tuple[str, str], FakeVolume] = {}
+        self.vgs: dict[str, int] = {}
+        self.changed: dict[str, float] = {}
         self.claimed: dict[str, tuple[str, ...]] = {}
         self.held_open: dict[str, tuple[str, ...]] = {}
         self.written: set[str] = set()
@@ -134,6 +147,8 @@ class ScriptedDom0(Dom0):
         for key in (*keys, argv[0]):
             if key in self.answers:
                 return self._spoken(self.answers[key], argv)
+        if argv[0] in ("vgs", "lvs"):
+            return Ran(0, self._report(argv)) if self.vgs else Ran(127, "")
         if self.strict:
             raise AssertionError(f"no answer for {argv}")
         return Ran(0, "")
@@ -210,7 +225,7 @@ class ScriptedDom0(Dom0):
         mode = self.memory.modes.get(path, 0o644 if path in self.files else 0o755)
         size = self.memory.sizes.get(path, len(self.files.get(path, b"")))
         blocks = self.blocks.get(path, -(-size // 512))
-        return os.stat_result((kind | mode, 1, 1, 1, uid, gid, size, 0, 0, 0), {"st_blocks": blocks})
+        return os.stat_result((kind | mode, 1, 1, 1, uid, gid, size, 0, 0, 0), {"st_blocks": blocks, "st_mtime": self.changed.get(path, 0.0)})
 
     def is_regular(self, path: str) -> bool:
         return path in self.files
@@ -336,6 +351,14 @@ class ScriptedDom0(Dom0):
         if (vg, lv) not in self.volumes:
             raise Failed("", f'lvchange ended with code 5: Failed to find logical volume "{vg}/{lv}"')
         self.volumes[vg, lv].tags = (self.volumes[vg, lv].tags | set(add)) - set(remove)
+
+    def _report(self, argv: tuple[str, ...]) -> str:
+        """What vgs and lvs say of `vgs` (free bytes by name; none: LVM is not installed) and `volumes`."""
+        if argv[0] == "vgs":
+            rows = [{"vg_name": vg, "vg_free": str(free), "vg_extent_size": str(4 << 20)} for vg, free in self.vgs.items()]
+        else:
+            rows = [volume.row(vg, lv) for (vg, lv), volume in self.volumes.items()]
+        return json.dumps({"report": [{argv[0][:2]: rows}]})
 
     def _lvrename(self, vg: str, source: str, target: str) -> None:
         """What lvrename does, and says."""

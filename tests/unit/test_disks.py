@@ -9,7 +9,7 @@ import pytest
 from dtcxen_soap import disks
 from dtcxen_soap.answers import DisksReady, DisksRemoved
 from dtcxen_soap.errors import Busy, Failed, Refused
-from dtcxen_soap.facts import DiskFact, DomuFact, Facts, KeptDisk, Room, TenancyFact
+from dtcxen_soap.facts import DiskFact, DomuFact, Facts, KeptDisk, Leftover, Room, TenancyFact
 from dtcxen_soap.plans import AllocateFile, BlockVps, NextTenancy, Plan, RemoveFile, RenameFile, walk
 from dtcxen_soap.requests import KillDisk, SetupDisk
 from dtcxen_soap.settings import load
@@ -76,7 +76,7 @@ def test_what_is_missing_is_made():
 
 def test_the_panels_call_sets_a_foreign_disk_aside_under_a_name_that_nothing_starts():
     plan = disks.plan_setup_replacing(REQUEST, SETTINGS, facts(root(blank=False), swap(blank=False), tenancy=TenancyFact(4)))
-    assert kinds(plan) == ["MakeDirectory", "RenameFile", "RenameFile", "NextTenancy", "AllocateFile", "AllocateFile"]
+    assert kinds(plan) == ["MakeDirectory", "MustBeFree", "RenameFile", "RenameFile", "NextTenancy", "AllocateFile", "AllocateFile"]
     moved = [step for step in plan.steps if isinstance(step, RenameFile)]
     assert [step.target for step in moved] == ["/m/kept/xen01.img.4.20260102T030405Z", "/m/kept/xen01.swap.img.4.20260102T030405Z"]
     for step in moved:
@@ -123,13 +123,13 @@ def test_nothing_while_it_runs_or_is_held(planner, request_):
 
 def test_kill_removes_all_that_the_vps_has_and_no_other_vps():
     kept = KeptDisk("/m/kept/xen01.img.0.20260101T000000Z", GIB, NOW)
-    plan = disks.plan_kill(KILL, SETTINGS, facts(root(False), swap(), kept=(kept,), leftovers=("/m/xen01.img.new",), domu=DomuFact(True)))
+    plan = disks.plan_kill(KILL, SETTINGS, facts(root(False), swap(), kept=(kept,), leftovers=(Leftover("/m/xen01.img.new"),), domu=DomuFact(True)))
     assert isinstance(plan, Plan)
     removed = [step.path for step in walk(plan.steps) if isinstance(step, RemoveFile)]
-    assert removed == ["/x/auto/xen01", "/x/xen01", "/x/xen01.previous", "/m/xen01.img", "/m/xen01.swap.img", kept.path, "/m/xen01.img.new"]
+    assert removed == ["/x/auto/xen01", "/x/xen01", "/x/xen01.previous", "/x/xen01.rescue", "/x/xen01.single", "/m/xen01.img", "/m/xen01.swap.img", kept.path, "/m/xen01.img.new"]
     assert all(step.destroys for step in plan.steps if isinstance(step, RemoveFile) and step.path.startswith("/m/"))
     assert any(isinstance(step, NextTenancy) for step in plan.steps)
-    assert plan.answer == DisksRemoved(tuple(removed[3:]))
+    assert plan.answer == DisksRemoved(tuple(removed[5:]))
 
 
 def test_kill_twice_is_fine():

@@ -11,7 +11,6 @@ from typing import get_args
 import pytest
 
 from dtcxen_soap import facts
-from dtcxen_soap.disks import kept_path
 from dtcxen_soap.facts import (
     Facts,
     NeedDisks,
@@ -70,17 +69,18 @@ def test_disks_bring_the_domu_along(scene: Scene) -> None:
     scene.dom0.allocate_file("/m/xen01.img", 1 << 30, False)
     scene.dom0.allocate_file("/m/xen01.img.new", 1 << 30, False)
     scene.journal.next_tenancy(VPS)
-    mine, earlier = (kept_path(VPS, DiskRole.ROOT, tenancy, NOW, scene.settings) for tenancy in (scene.journal.tenancy(VPS).number, scene.journal.tenancy(VPS).number - 1))
+    number = scene.journal.tenancy(VPS).number
+    mine, earlier = (f"/m/kept/xen01.img.{tenancy}.20260102T030405Z" for tenancy in (number, number - 1))
     for path in (mine, earlier):
         scene.dom0.allocate_file(path, 1 << 30, False)
     found = scene.survey.fill((NeedDisks(VPS),))
-    assert [disk.path for disk in found.disks] == ["/m/xen01.img"] and found.leftovers == ("/m/xen01.img.new",)
+    assert [disk.path for disk in found.disks] == ["/m/xen01.img"] and [left.path for left in found.leftovers] == ["/m/xen01.img.new"]
     assert [disk.path for disk in found.kept] == [mine], "of this tenancy only"
     assert found.room.free_bytes == scene.dom0.free and found.domu.configured and found.busy == "mkos"
 
 
 def test_every_kept_disk(scene: Scene) -> None:
-    paths = [kept_path(VpsId(number), DiskRole.ROOT, number, NOW, scene.settings) for number in (1, 2)]
+    paths = [f"/m/kept/xen0{number}.img.{number}.20260102T030405Z" for number in (1, 2)]
     for path in paths:
         scene.dom0.allocate_file(path, 1 << 30, False)
     assert [disk.path for disk in scene.survey.fill((NeedKept(),)).kept] == paths

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 import pytest
 
 from dtcxen_soap import survey_disks as survey
-from dtcxen_soap.disks import kept_path
-from dtcxen_soap.facts import DiskFact, KeptDisk, Room
+from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Leftover, Room
 from dtcxen_soap.settings import load
+from dtcxen_soap.stores import image_files
 from dtcxen_soap.vps import DiskRole, VpsId
 from tests.fakes import ScriptedDom0
 
@@ -17,6 +17,12 @@ GIB = 1 << 30
 SETTINGS = load("provisioning_mount_point=/m").settings
 VPS = VpsId(1)
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def kept_name(vps: VpsId, role: DiskRole, tenancy: int) -> str:
+    """The name that planners set a disk aside under, without its directory's."""
+    store = image_files(SETTINGS, Facts())
+    return store.kept(store.path(vps, role), tenancy, NOW).removeprefix("/m/")
 
 
 @pytest.fixture
@@ -64,17 +70,17 @@ def test_what_is_no_file_counts_as_a_used_disk(dom0: ScriptedDom0) -> None:
 
 
 def test_kept_disks_belong_to_a_tenancy(dom0: ScriptedDom0) -> None:
-    mine = kept_path(VPS, DiskRole.ROOT, 2, NOW, SETTINGS).removeprefix("/m/")
+    mine = kept_name(VPS, DiskRole.ROOT, 2)
     for name in (mine, mine.replace(".img", ".swap.img"), mine.replace(".2.", ".3."), mine.replace("xen01", "xen10"), mine.replace("xen01", "xen010")):
         allocate(dom0, name)
     found = survey.kept(dom0, SETTINGS, VPS, 2)
-    assert found == (KeptDisk(f"/m/{mine}", GIB, NOW), KeptDisk(f"/m/{mine.replace('.img', '.swap.img')}", GIB, NOW))
+    assert found == (KeptDisk(f"/m/{mine}", GIB, NOW), KeptDisk(f"/m/{mine.replace('.img', '.swap.img')}", GIB, NOW, DiskRole.SWAP))
     assert survey.kept(dom0, SETTINGS, VPS, 1) == ()
 
 
 def test_every_kept_disk_of_the_node(dom0: ScriptedDom0) -> None:
     for number in (1, 7, 1234):
-        allocate(dom0, kept_path(VpsId(number), DiskRole.ROOT, number, NOW, SETTINGS).removeprefix("/m/"))
+        allocate(dom0, kept_name(VpsId(number), DiskRole.ROOT, number))
     for name in ("notes", "xen01.img", "xen01.img.1", "xen01.img.1.20269999T999999Z", "xen00.img.1.20260102T030405Z", "xen01.img.1.20260102T030405Z.bak"):
         allocate(dom0, f"kept/{name}")
     dom0.memory.links["/m/kept/xen09.img.1.20260102T030405Z"] = "/etc/shadow"
@@ -86,7 +92,7 @@ def test_leftovers_are_the_vpss_own(dom0: ScriptedDom0) -> None:
     mine = ("xen01.img.failed", "xen01.img.new", "xen01.img.old", "xen01.swap.img.new")
     for name in (*mine, "xen01.img", "xen010.img.new", "xen11.img.new", "xen01.img.newer", "xen01-copy.img.new"):
         allocate(dom0, name)
-    assert survey.leftovers(dom0, SETTINGS, VPS) == tuple(f"/m/{name}" for name in mine)
+    assert survey.leftovers(dom0, SETTINGS, VPS) == tuple(Leftover(f"/m/{name}") for name in mine)
 
 
 def test_room_counts_what_sparse_files_may_grow_by(dom0: ScriptedDom0) -> None:
