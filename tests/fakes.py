@@ -269,6 +269,12 @@ class ScriptedDom0(Dom0):
         self.memory.move(target, keep)
         self.memory.move(source, target)
 
+    def pin_file(self, top: str, path: str, target: str) -> None:
+        self._note("pin_file", top, path, target)
+        if path not in self.files:
+            raise _missing(path)
+        self.memory.put(target, self.files[path], 0o644)
+
     def symlink(self, path: str, target: str) -> None:
         self._note("symlink", path, target)
         self.memory.forget(path)

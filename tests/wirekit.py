@@ -34,6 +34,7 @@ ANSWERS: Mapping[type, Any] = {
         answers.DisksReady(True, ("/dev/vg/xen01", "/dev/vg/xen01swap")),
         answers.DisksRemoved(("/dev/vg/xen01",)),
         answers.JobStarted(7),
+        answers.ConfigWritten("/etc/xen/xen01"),
         answers.IsoList((answers.Iso("a.iso", 5 << 30, NOON), answers.Iso("b.ISO", 4096, NOON)), 5 << 30, 0),
         answers.PingList((answers.Ping("01", "192.0.2.10", True, 0.4, 0), answers.Ping("01", "2001:db8::1", False, None, 100))),
         answers.VpsState("01", "running", 3, 128, 1, "-b----", 51.5),
@@ -49,8 +50,9 @@ ANSWERS: Mapping[type, Any] = {
 }
 SAMPLES = {
     "VpsName": "xen01", "OsType": "debian", "Password": "s3cr&t \u20ac", "HostName": "www.example.org", "Nics": "192.0.2.10/24 2001:db8::2/64",
-    "Gateway": "192.0.2.1", "NameServers": "192.0.2.53,2001:db8::53", "ImageType": "vbd", "Flag": "true", "DiskSizeMib": "1024",
+    "Gateway": "192.0.2.1", "NameServers": "192.0.2.53,2001:db8::53", "ImageType": "vbd", "BootMode": "pvh-grub", "Flag": "true", "DiskSizeMib": "1024",
     "SwapSizeMib": "128", "RamSizeMib": " 256 ", "TimeoutMs": "1000", "EchoCount": "1", "LineCount": "20", "JobId": "7", "RowLimit": "5",
+    "Addresses": "192.0.2.10 2001:db8::2", "VncPassword": "s3cr&t", "BootFrom": "a.iso", "Firmware": "uefi", "BsdKernel": "install",
 }
 
 

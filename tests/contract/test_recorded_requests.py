@@ -16,8 +16,8 @@ from tests.wirekit import ADMIN, ANSWERS, PASSWORD, RECORDED, Reply, Wire, parse
 FILES = sorted(path.relative_to(RECORDED).as_posix() for path in RECORDED.glob("*/*.http"))
 SIGNED_IN = "Basic " + base64.b64encode(f"{ADMIN}:{PASSWORD}".encode()).decode()
 NOT_HERE_YET = {
-    "changeBSDkernel", "changeVPSsoapPassword", "changeVPSsshKey", "changeVPSxmPassword", "destroyVPS", "getCollectedPerformanceData",
-    "getInstallableAPP", "writeXenHVMconf",
+    "changeVPSsoapPassword", "changeVPSsshKey", "changeVPSxmPassword", "destroyVPS", "getCollectedPerformanceData",
+    "getInstallableAPP",
 }
 NO_SOAP_11 = {
     "gsoap/startVPS.http": "SOAP-ENV:VersionMismatch: SOAP 1.2 is not spoken here",
@@ -25,6 +25,7 @@ NO_SOAP_11 = {
 }
 REFUSED = {
     "nusoap/reinstallVPSos.nullgw.http": ("MissingParameter: reinstallVPSos: nics: missing parameter", "nics"),
+    "nusoap/startVPS.positional.http": ("InvalidParameter: startVPS: __numeric_0: unknown parameter", "__numeric_0"),
     "nusoap/setupLVMDisks.nullvps.http": ("NilParameter: setupLVMDisks: vpsname: null", "vpsname"),
     "phpsoap/reinstallVPSos.positional.http": ("InvalidParameter: reinstallVPSos: param0: unknown parameter", "param0"),
     "soappy/reinstallVPSos.positional.http": ("InvalidParameter: reinstallVPSos: v1: unknown parameter", "v1"),
@@ -41,7 +42,7 @@ def ask(wire: Wire, file: str) -> Reply:
     return reply
 
 
-@pytest.mark.parametrize("file", [file for file in FILES if operation(file) not in NOT_HERE_YET and file not in REFUSED])
+@pytest.mark.parametrize("file", [file for file in FILES if operation(file) not in NOT_HERE_YET and file not in {*REFUSED, *NO_SOAP_11}])
 def test_is_answered_in_the_old_shape(file: str, tmp_path: Path) -> None:
     wire = Wire(tmp_path)
     reply = ask(wire, file)
@@ -99,4 +100,4 @@ def test_credentials_beyond_ascii_are_bytes(tmp_path: Path) -> None:
     user, _, password = base64.b64decode(header.rpartition(" ")[2]).partition(b":")
     wire = Wire(tmp_path, f"{user.decode()}:{sha512_crypt.using(rounds=1000).hash(password)}\n")
     reply = wire.raw(recorded(path))
-    assert not password.isascii() and reply is not None and "UnknownOperation" in reply.fault
+    assert not password.isascii() and reply is not None and reply.status == 200, "signed in, and served"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
+from ipaddress import ip_address
+from pathlib import Path
 
 import pytest
 
@@ -18,11 +21,15 @@ VPS = VpsId(1)
 NONE = load("xen_config_dir=/x\ntoolstack=none").settings
 XL = load("xen_config_dir=/x\ntoolstack=xl").settings
 AUTO = load("xen_config_dir=/x").settings
-HEADER = "Name                                        ID   Mem VCPUs\tState\tTime(s)\n"
-DOM0_ROW = "Domain-0                                     0  2048     2     r-----      99.0\n"
-ROW = "xen01                                        3   512     2     -b----      12.5\n"
+DATA = Path(__file__).parents[1] / "data"
+TABLE = (DATA / "xl-list-4.17-pv-pvh-hvm.txt").read_text()
+HEADER, DOM0_ROW, REAL = (line + "\n" for line in TABLE.splitlines()[:3])
+ROW = REAL.replace("test-pv", "xen01  ").replace("  1   256     1 ", "  3   512     2 ").replace("37.8", "12.5")
 CONFIG = 'name = "xen01"\nmemory = 512\nvif = [ "mac=00:16:3e:10:10:01,ip=192.0.2.1 2001:db8::1" ]\ndisk = [ "format=raw,vdev=xvda,access=w,target=/m/xen01.img" ]\n'
-LISTING = json.dumps([{"domid": 3, "config": {"b_info": {"max_memkb": 1 << 20}}}])
+LISTING = json.dumps([{"domid": 3, "config": {"b_info": {"max_memkb": 1 << 20, "kernel": "/boot/vmlinuz"}}}])
+MAC, ADDRESSES = MacAddress("00:16:3e:10:10:01"), (ip_address("192.0.2.1"), ip_address("2001:db8::1"))
+CONFIGURED = DomuFact(
+    True, paths=("/m/xen01.img",), toolstack=True, config_memory=Mib(512), config_mac=MAC, config_addresses=ADDRESSES, lacking=("/m/xen01.img",))
 
 
 def node(rows: str = DOM0_ROW, **files: str) -> ScriptedDom0:
@@ -32,12 +39,13 @@ def node(rows: str = DOM0_ROW, **files: str) -> ScriptedDom0:
 
 
 def test_a_running_domu() -> None:
-    assert survey.domu(node(DOM0_ROW + ROW, xen01=CONFIG), XL, VPS) == DomuFact(True, "blocked", 3, Mib(1024), 2, 12.5, ("/m/xen01.img",))
+    expected = dataclasses.replace(CONFIGURED, state="blocked", flags="-b----", domid=3, max_memory=Mib(1024), vcpus=2, cpu_seconds=12.5)
+    assert survey.domu(node(DOM0_ROW + ROW, xen01=CONFIG), XL, VPS) == expected
 
 
 def test_a_configured_domu_that_does_not_run() -> None:
     dom0 = node(DOM0_ROW + ROW.replace("xen01 ", "xen010"), xen01=CONFIG)
-    assert survey.domu(dom0, XL, VPS) == DomuFact(True, paths=("/m/xen01.img",))
+    assert survey.domu(dom0, XL, VPS) == CONFIGURED
     assert ("capture", xl.details("xen01")) not in dom0.calls, "nothing more is asked of what does not run"
 
 
@@ -54,7 +62,7 @@ def test_without_its_details_the_table_must_do(answer: Ran | str) -> None:
 
 
 @pytest.mark.parametrize(("answer", "reason"), [
-    (Ran(127, ""), "not installed"), (Ran(1, ""), "ended with code 1"), ("", "not the table"), (HEADER + "xen01 lives", "cannot be read")])
+    (Ran(127, ""), "not installed"), (Ran(1, ""), "ended with code 1"), ("", "not the table"), (HEADER + "xen01 lives", "cannot be read"), (Ran(124, ""), "in time")])
 def test_no_answer_of_xen_is_not_taken_for_stopped(answer: Ran | str, reason: str) -> None:
     dom0 = node()
     dom0.answers[xl.LIST] = answer
@@ -63,7 +71,7 @@ def test_no_answer_of_xen_is_not_taken_for_stopped(answer: Ran | str, reason: st
 
 def test_the_toolstack_is_asked_where_there_is_one() -> None:
     assert survey.domu(node(ROW), AUTO, VPS).state == "blocked"
-    assert survey.domu(ScriptedDom0(), AUTO, VPS) == DomuFact(False), "no /proc/xen: no command is run"
+    assert survey.domu(ScriptedDom0(), AUTO, VPS) == DomuFact(False, toolstack=False), "no /proc/xen: no command is run"
     assert survey.domu(ScriptedDom0(files={"/proc/xen/capabilities": "\n"}), AUTO, VPS).state == "", "a domU is no dom0"
     assert survey.domu(node(ROW), NONE, VPS).state == ""
     with pytest.raises(AssertionError, match="no answer"):
@@ -75,6 +83,24 @@ def test_a_configuration_that_cannot_be_read_is_one_still() -> None:
     dom0 = ScriptedDom0()
     dom0.memory.links["/x/xen01"] = "/gone"
     assert survey.domu(dom0, NONE, VPS).configured
+
+
+def test_what_the_configuration_says_and_which_of_its_disks_are_there() -> None:
+    dom0 = node(xen01=CONFIG.replace("xvda,access=w", "xvda,access=r") + "vcpus = 2\ndisk += [ 'phy:vg0/xen01swap,xvdb,w', 'script=block-iscsi,vdev=xvdc,target=iqn=x' ]\n")
+    dom0.files["/m/xen01.img"] = b""
+    fact = survey.domu(dom0, XL, VPS)
+    assert (fact.lacking, fact.config_vcpus) == (("/dev/vg0/xen01swap",), 2), "a name that is no path is xl's business"
+
+
+def test_the_configuration_before_is_told() -> None:
+    assert survey.domu(node(**{"xen01.previous": CONFIG}), XL, VPS).previous and not survey.domu(node(xen01=CONFIG), XL, VPS).previous
+
+
+def test_the_rescue_system_is_known_by_its_kernel() -> None:
+    dom0 = node(ROW, xen01=CONFIG)
+    assert not survey.domu(dom0, XL, VPS).rescue
+    dom0.answers[xl.details("xen01")] = LISTING.replace("/boot/vmlinuz", XL.rescue_kernel)
+    assert survey.domu(dom0, XL, VPS).rescue
 
 
 def test_configurations_in_order_and_nothing_else() -> None:

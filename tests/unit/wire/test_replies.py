@@ -35,6 +35,7 @@ def decoded(element: etree._Element) -> Any:
 
 
 @pytest.mark.parametrize(("operation", "parameters", "answer", "file"), [
+    ("startVPS", {"vpsname": "xen01"}, answers.PowerDone("01", "Started xen01"), "tuple_startVPS"),
     ("killVPS", {"vpsname": "01"}, answers.DisksRemoved(("/dev/vg/xen01",)), "none_killVPS"),
     ("getVPSState", {"vpsname": "xen01"}, STATE, "nested_getVPSState"),
     ("getVPSState", {"vpsname": "xen01"}, answers.VpsState("01", "Not running"), "notrunning_getVPSState"),
