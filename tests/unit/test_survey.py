@@ -30,7 +30,7 @@ from dtcxen_soap.journal import Journal
 from dtcxen_soap.ping import Echoes
 from dtcxen_soap.settings import load
 from dtcxen_soap.survey import Survey
-from dtcxen_soap.vps import DiskRole, IpAddress, VpsId
+from dtcxen_soap.vps import IpAddress, VpsId
 from tests.fakes import ScriptedDom0
 
 VPS = VpsId(1)
