@@ -15,7 +15,7 @@ from dtcxen_soap.errors import Failed
 from dtcxen_soap.journal import Held, Journal
 
 Plain = (
-    plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.Symlink
+    plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.PinFile | plans.Symlink
     | plans.BlockVps | plans.NextTenancy | plans.CheckTarball | plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink
     | plans.TreeDirectory | plans.TreeCopy | plans.TreePassword
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
@@ -43,6 +43,8 @@ def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> str:
             dom0.rename_file(step.source, step.target)
         case plans.ExchangeFile():
             dom0.exchange_file(step.source, step.target, step.keep)
+        case plans.PinFile():
+            dom0.pin_file(step.top, step.path, step.target)
         case plans.Symlink():
             dom0.symlink(step.path, step.target)
         case plans.BlockVps():

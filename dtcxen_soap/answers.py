@@ -44,6 +44,14 @@ class RolledBack:
 
 
 @dataclass(frozen=True)
+class ConfigWritten:
+    """writeXenHVMconf, changeBSDkernel: the domU's configuration was written; the one before it, if there was one, is kept beside it."""
+
+    path: str
+    plan: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Iso:
     """One ISO of a VPS. Size in bytes, date in UTC."""
 

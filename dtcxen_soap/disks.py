@@ -51,6 +51,11 @@ def auto_path(vps: VpsId, settings: Settings) -> str:
     return f"{settings.xen_config_dir}/auto/{vps.name}"
 
 
+def pinned_iso_path(vps: VpsId, settings: Settings) -> str:
+    """The ISO that the domU's CD drive holds, under a name that only root can change; in the file system of the homes (PinFile)."""
+    return f"{settings.ttyssh_home}/.isos/{vps.name}.iso"
+
+
 def refuse_in_use(facts: Facts, vps: VpsId, doing: str) -> None:
     """Raise Busy while a domU of the VPS lives or anything holds one of its disks; Failed when that, or what disks it has, cannot be known."""
     _refuse_unknown(facts, vps, doing)
@@ -224,6 +229,7 @@ def _forget(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
         RemoveFile(why="Stop starting the VPS with the node.", path=auto_path(vps, settings)),
         RemoveFile(why="Remove the domU's configuration.", path=path, destroys=f"the configuration of {vps.name}"),
         RemoveFile(why="Remove the configuration before it.", path=previous_config_path(vps, settings)),
+        RemoveFile(why="Let go of the ISO in its CD drive.", path=pinned_iso_path(vps, settings)),
         RemoveFile(why="Remove the configuration of its rescue system.", path=f"{path}.rescue"),
         RemoveFile(why="Remove the configuration of its single-user mode.", path=f"{path}.single"),
     )

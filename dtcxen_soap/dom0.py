@@ -118,6 +118,10 @@ class Dom0:
         """Put `source` in the place of `target`, which lives on as `keep`; there is a `target` at every moment."""
         nodefiles.exchange(source, target, keep)
 
+    def pin_file(self, top: str, path: str, target: str) -> None:
+        """Give a regular file below `top` a second name that only root can change, replacing what had it; no link is followed."""
+        nodefiles.pin(top, path, target)
+
     def symlink(self, path: str, target: str) -> None:
         """Make or replace a link in one move."""
         nodefiles.symlink(path, target)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from dtcxen_soap import disks
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, Need, NeedDisks, NeedDomu, NeedInstall, NeedTenancy
-from dtcxen_soap.plans import MustBeFree, Plan, Run
+from dtcxen_soap.plans import Plan, Run
 from dtcxen_soap.requests import Fsck
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import DiskRole, ImageType
@@ -59,7 +59,7 @@ def plan(request: Fsck, settings: Settings, facts: Facts) -> Plan:
     """See that nobody has the disk, then check it. Raises Refused, Missing, Busy or Failed before anything is planned."""
     root = _root(request, facts)
     checker = _checker(request, root, facts)
-    free = MustBeFree(why="See that nothing uses the root disk.", vps=request.vps, paths=(root.path,), toolstack=facts.domu.toolstack)
+    free = disks.must_be_free(request.vps, (root.path,), facts)
     extra = checker.for_files if root.image_type is ImageType.VBD else ()
     check = Run(
         why=f"Check the {root.content} file system of {root.path}.", argv=(*checker.argv, *extra, "--", root.path), ok_codes=checker.good,

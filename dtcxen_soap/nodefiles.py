@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 
 
@@ -111,6 +112,44 @@ def _link_once(source: str, target: str) -> None:
     except FileExistsError:
         if not os.path.samestat(os.lstat(source), os.lstat(target)):
             raise
+
+
+def pin(top: str, path: str, target: str) -> None:
+    """Give the regular file `path`, somewhere below `top`, the further name `target` in one move; no link on the way is followed.
+
+    The directory of `target` must be root's alone, and `top` nobody else's to change. OSError, also
+    ELOOP for a link, and EXDEV when the two lie in different file systems.
+    """
+    private = os.path.dirname(target)
+    for directory, others in ((top, 0o022), (private, 0o077)):
+        status = os.stat(directory)
+        if status.st_uid != os.geteuid() or status.st_mode & others:
+            raise PermissionError(errno.EPERM, "others than root may change what is there", directory)
+    temporary = os.path.join(private, f".dtcxen-{secrets.token_hex(8)}")
+    with _directory_of(top, path) as handle:
+        os.link(os.path.basename(path), temporary, src_dir_fd=handle, follow_symlinks=False)
+    try:
+        if not stat.S_ISREG(os.lstat(temporary).st_mode):
+            raise OSError(errno.ELOOP, "not a regular file", path)
+        os.rename(temporary, target)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+    _sync_directory(target)
+
+
+@contextlib.contextmanager
+def _directory_of(top: str, path: str) -> Iterator[int]:
+    """The directory that holds `path`, opened step by step from `top`; OSError ENOTDIR or ELOOP at a link."""
+    with contextlib.ExitStack() as handles:
+        handle = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        handles.callback(os.close, handle)
+        for name in os.path.relpath(os.path.dirname(path), top).split("/"):
+            if name == "..":
+                raise OSError(errno.EXDEV, f"lies outside {top}", path)
+            handle = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=handle)
+            handles.callback(os.close, handle)
+        yield handle
 
 
 def symlink(path: str, target: str) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dtcxen_soap import answers, disks, fsck, hooks, power, reports
+from dtcxen_soap import answers, bsd, disks, fsck, hooks, hvm, power, reports
 from dtcxen_soap import requests as req
 from dtcxen_soap.access import Access, Caller, Role, admit
 from dtcxen_soap.calls import Call, Kind
@@ -55,6 +55,10 @@ OPERATIONS: tuple[Operation, ...] = (
               "Install an operating system on the disks of a VPS; starts a job.", takes_over=True),
     Operation("fsckVPSpartition", "fsckVPSpartition", req.Fsck, Access.OWNER, Kind.JOB, fsck.needs, fsck.plan, answers.JobStarted,
               "Check the file system on the root disk of a VPS, correcting what is safe to correct; starts a job."),
+    Operation("writeXenHVMconf", "writeXenHVMconf", req.HvmConfig, Access.ADMIN, Kind.NOW, hvm.needs, hvm.plan, answers.ConfigWritten,
+              "Configure a VPS as an HVM guest that boots its disk or one of its ISOs."),
+    Operation("changeBSDkernel", "changeBSDkernel", req.BsdKernel, Access.ADMIN, Kind.NOW, bsd.needs, bsd.plan, answers.ConfigWritten,
+              "Configure a VPS with the node's NetBSD kernel, or with the one that installs NetBSD."),
     Operation("startVPS", "startVPS", req.OneVps, Access.OWNER, Kind.NOW, power.start_needs, power.plan_start, answers.PowerDone,
               "Start a VPS.", notok=True),
     Operation("shutdownVPS", "shutdownVPS", req.OneVps, Access.OWNER, Kind.NOW, power.needs, power.plan_shutdown, answers.PowerDone,

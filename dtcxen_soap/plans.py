@@ -1,9 +1,8 @@
 """What will be done, as data: steps, holds, and the plan that an operation's planner returns.
 
-A step says why in one sentence, what it does, what undoes it, and what it destroys for ever, if
-anything. Undo steps join the rollback only after their step succeeded. A Hold is the `with` of
-plans: it acquires, runs its inner steps and always releases, last first. Rewrites of files that
-do not exist yet are decided by `Look`: a second piece of planning, over the tree's facts.
+A step says why in one sentence, what it does, what undoes it, and what it destroys for ever, if anything. Undo steps join the rollback only
+after their step succeeded. A Hold is the `with` of plans: it acquires, runs its inner steps and always releases, last first. Rewrites of
+files that do not exist yet are decided by `Look`: a second piece of planning, over the tree's facts.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ Content = str | Secret
 class _Base:
     """`weight` is the step's share of the job's time, for the progress bar only.
 
-    With `may_fail` a failure is logged and the plan goes on. Once nothing but such steps is left
-    the plan has succeeded and its undo is forgotten, so what drops the old for good belongs there.
+    With `may_fail` a failure is logged and the plan goes on. Once nothing but such steps is left the plan has succeeded and its undo is forgotten, so what drops the old
+    for good belongs there.
     """
 
     why: str
@@ -39,8 +38,7 @@ class _Base:
 class Confinement:
     """Where a program of others runs: a private mount namespace in which only `writable` can be written.
 
-    `overlays` lays our directories over the node's, as (ours, over): bundles find our scripts at
-    the original's paths even where those do not exist.
+    `overlays` lays our directories over the node's, as (ours, over): bundles find our scripts at the original's paths even where those do not exist.
     """
 
     writable: tuple[str, ...]
@@ -51,15 +49,12 @@ class Confinement:
 class Run(_Base):
     """Run a command of the node; with `chroot` a command of the guest, inside its tree.
 
-    The environment is clean: PATH, locale, HOME and `env`. `marks` are texts that the output shows
-    in this order, each another share of the step's progress. `stdin` may be a secret. Guest code
-    and installers get a PID namespace of their own (`contained`), so that nothing outlives them.
-    `outcomes` say in words what a code means: for the job when it is among ok_codes, else why it failed. `takes` is what it uses up
-    of a place (bytes by place, as "memory"): reserved from the decision until the step is done.
-    What it leaves running on purpose (the toolstack's monitor of a domU) outlives us: where systemd
-    runs, the command gets a `scope` of that name. A `patient` one is never ended for a cancel or a
-    restart of ours, since half of it is worse than all. `words` makes of its output the reason of
-    its failure.
+    The environment is clean: PATH, locale, HOME and `env`. `marks` are texts that the output shows in this order, each another share of
+    the step's progress. `stdin` may be a secret. Guest code and installers get a PID namespace of their own (`contained`), so that nothing
+    outlives them. `outcomes` say in words what a code means: for the job when it is among ok_codes, else why it failed. `takes` is what it
+    uses up of a place (bytes by place, as "memory"): reserved from the decision until the step is done. What it leaves running on purpose
+    (the toolstack's monitor of a domU) outlives us: where systemd runs, the command gets a `scope` of that name. A `patient` one is never
+    ended for a cancel or a restart of ours, since half of it is worse than all. `words` makes of its output the reason of its failure.
     """
 
     argv: tuple[str, ...]
@@ -128,6 +123,15 @@ class ExchangeFile(_Base):
     source: str
     target: str
     keep: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PinFile(_Base):
+    """Give a regular file of somebody's home, somewhere below `top`, a second name that only root can change; no link is followed."""
+
+    top: str
+    path: str
+    target: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,8 +218,7 @@ class EndDomu(_Base):
 class WatchBoot(_Base):
     """Watch a domU that was just started until its console asks for a login or an address answers.
 
-    The outcome tells which and after how long; Failed with the console's last lines after `seconds`,
-    or when the domU ends or crashes meanwhile.
+    The outcome tells which and after how long; Failed with the console's last lines after `seconds`, or when the domU ends or crashes meanwhile.
     """
 
     vps: VpsId
@@ -355,7 +358,7 @@ class ServicesOff(_Base):
 
 Hold = Mounted | ServicesOff
 Action = (
-    Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | Symlink | BlockVps | NextTenancy
+    Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
     | CheckTarball | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
 )
@@ -383,12 +386,11 @@ def taking(step: Step) -> dict[str, int]:
 class Plan:
     """Everything an operation will do, in order, and the answer once it is done (a job's is its number).
 
-    An `answer` that is an error of errors.py is raised once the steps are done (a refusal that must leave a mark).
-    `on_error` runs after the rollback of a failed plan (error hooks); Run steps there get the
-    failed step and the reason as DTCXEN_FAILED_STEP and DTCXEN_REASON. `notes` go to the log first.
-    `proof` runs once the plan has succeeded: when it fails the job has failed, but nothing is undone
-    (a system that was installed and does not boot). `later` goes on as a job that holds the VPS, after
-    the call was answered; whoever changes the VPS next ends it. `leaves_work` asks for housekeeping soon.
+    An `answer` that is an error of errors.py is raised once the steps are done (a refusal that must leave a mark). `on_error` runs after
+    the rollback of a failed plan (error hooks); Run steps there get the failed step and the reason as DTCXEN_FAILED_STEP and DTCXEN_REASON.
+    `notes` go to the log first. `proof` runs once the plan has succeeded: when it fails the job has failed, but nothing is undone (a system
+    that was installed and does not boot). `later` goes on as a job that holds the VPS, after the call was answered; whoever changes the VPS
+    next ends it. `leaves_work` asks for housekeeping soon.
     """
 
     title: str

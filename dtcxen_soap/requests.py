@@ -184,6 +184,36 @@ class Fsck(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class HvmConfig(Request):
+    """Configure a VPS as an HVM guest."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+    ram: Mib = _parameter(types.RAM_SIZE, "ramSizeMib", "ramsize", "RAM in MiB.")
+    addresses: tuple[Address, ...] = _parameter(types.ADDRESSES, "addresses", "allipaddrs", "Addresses of the VPS, for the node's anti-spoofing.")
+    vnc_password: Secret | None = _parameter(
+        types.VNC_PASSWORD, "vncPassword", "vncpassword", "Password of the screen; no_vnc, empty or absent: no screen.", optional=True, secret=True)
+    boot: str = _parameter(types.BOOT_FROM, "boot", "howtoboot", "hdd, or the exact name of one of the VPS's ISOs.")
+    firmware: str | None = _parameter(types.FIRMWARE, "firmware", "", "bios or uefi; bios when absent.", optional=True)
+    plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
+
+    @property
+    def boots_disk(self) -> bool:
+        """From its own disk, no CD in the drive."""
+        return self.boot == "hdd"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BsdKernel(Request):
+    """Configure a VPS with one of the node's NetBSD kernels."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+    ram: Mib = _parameter(types.RAM_SIZE, "ramSizeMib", "ramsize", "RAM in MiB.")
+    kernel: str = _parameter(types.BSD_KERNEL, "kernel", "kerneltype", "normal, or install: the kernel that installs NetBSD.")
+    addresses: tuple[Address, ...] = _parameter(types.ADDRESSES, "addresses", "allipaddrs", "Addresses of the VPS, for the node's anti-spoofing.")
+    plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ListIsos(Request):
     """The ISOs in a VPS's home."""
 

@@ -51,7 +51,7 @@ def _in_directory(top: str, folders: tuple[str, ...]) -> Iterator[IsoFact]:
         except OSError:
             return
         for name in names:
-            if (iso := _iso(handle, name)) is not None:
+            if (iso := _iso(handle, name, "/".join((top, *folders, name)))) is not None:
                 yield iso
 
 
@@ -63,7 +63,7 @@ def _names(directory: int) -> Iterator[str]:
                 yield entry.name
 
 
-def _iso(directory: int, name: str) -> IsoFact | None:
+def _iso(directory: int, name: str, path: str) -> IsoFact | None:
     """The ISO of this name; None when it is none. Only regular files are opened, since opening others may have effects."""
     try:
         if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
@@ -75,7 +75,7 @@ def _iso(directory: int, name: str) -> IsoFact | None:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode) or os.pread(handle, len(SIGNATURE), SIGNATURE_AT) != SIGNATURE:
             return None
-        return IsoFact(name, status.st_size, _time(status.st_mtime))
+        return IsoFact(name, status.st_size, _time(status.st_mtime), path)
     except OSError:
         return None
     finally:

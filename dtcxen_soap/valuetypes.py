@@ -171,7 +171,19 @@ def _broadcast(text: str, interface: ipaddress.IPv4Interface | ipaddress.IPv6Int
 
 def _nics(text: str, settings: Settings) -> tuple[Address, ...]:
     words = [word for word in re.split(r"[+\s]+", text) if word]
-    addresses = tuple(address(word, settings) for word in words)
+    return _judged(tuple(address(word, settings) for word in words), settings)
+
+
+def _bare(text: str, settings: Settings) -> tuple[Address, ...]:
+    """Addresses without a netmask, for where only the address counts: each is a network of its own."""
+    ips = [_ip(word) for word in text.split()]
+    for ip in ips:
+        _guest_ip(ip)
+    return _judged(tuple(Address(ipaddress.ip_interface(ip)) for ip in ips), settings)
+
+
+def _judged(addresses: tuple[Address, ...], settings: Settings) -> tuple[Address, ...]:
+    """The same addresses, when one VPS may have them all."""
     ips = [item.ip for item in addresses]
     if not ips or len(ips) > 64:
         raise ValueError("no address" if not ips else "more than 64 addresses")
@@ -193,16 +205,23 @@ def _single_nic(text: str, settings: Settings) -> tuple[Address, ...]:
 VPS = _string("VpsName", "a VPS number from 01 to 9999 (max_vps_id), with or without xen", "(xen)?[0-9]{1,4}", _vps, 7)
 OS_TYPE = _string("OsType", "a name of letters, digits and ._-", "[A-Za-z0-9][A-Za-z0-9._-]*", lambda text, s: text, 64)
 PASSWORD = _string("Password", "1 to 255 printable characters", "[^\\x00-\\x1f\\x7f-\\x9f]+", lambda text, s: Secret(text))
+VNC_PASSWORD = _string(
+    "VncPassword", "1 to 8 printable ASCII characters, which is all that VNC compares; no_vnc: no screen", "[!-~]+",
+    lambda text, s: None if text == "no_vnc" else Secret(text), 8)
+BOOT_FROM = _string("BootFrom", "hdd, or the name of one of the VPS's ISOs", "[^\\x00-\\x1f\\x7f-\\x9f/]+", lambda text, s: text)
 HOSTNAME = _string(
     "HostName", "a host name of letters, digits, dots and hyphens",
     "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*", lambda text, s: text.lower(), 253)
 NICS = _string("Nics", "addresses as ip/prefix or ip,netmask[,broadcast], separated by + or blanks", "[0-9A-Fa-f:.,/+\\s]+", _nics, 4096, True)
 SINGLE_NIC = _string("SingleNic", "one address", "[0-9A-Fa-f:.,/]+", _single_nic, 128)
+ADDRESSES = _string("Addresses", "addresses without netmasks, separated by blanks", "[0-9A-Fa-f:.\\s]+", _bare, 4096, True)
 GATEWAY = _string("Gateway", "one IP address, or one IPv4 and one IPv6 separated by a comma", "[0-9A-Fa-f:.,\\s]+", _gateway, 128)
 DNS = _string("NameServers", "IP addresses separated by commas or blanks", "[0-9A-Fa-f:.,\\s]+", _dns, 512, True)
 IMAGE_TYPE = ValueType("ImageType", lambda s: Facets(choices=("lvm", "vbd")), lambda s: "lvm or vbd", lambda text, s: ImageType(text))
 BOOT_MODE = ValueType(
     "BootMode", lambda s: Facets(choices=("pvh-grub", "pv-grub", "direct", "pygrub")), lambda s: "pvh-grub, pv-grub, direct or pygrub", lambda text, s: BootMode(text))
+FIRMWARE = ValueType("Firmware", lambda s: Facets(choices=("bios", "uefi")), lambda s: "bios or uefi", lambda text, s: text)
+BSD_KERNEL = ValueType("BsdKernel", lambda s: Facets(choices=("normal", "install")), lambda s: "normal or install", lambda text, s: text)
 BOOLEAN = ValueType("Flag", lambda s: Facets("boolean", choices=("true", "false", "1", "0")), lambda s: "true or false", lambda text, s: text in ("true", "1"))
 DISK_SIZE = _integer("DiskSizeMib", lambda s: s.vps_disk_min_mib, lambda s: s.vps_disk_max_mib, "MiB", _mib)
 SWAP_SIZE = _integer("SwapSizeMib", lambda s: 0, lambda s: s.vps_swap_max_mib, "MiB", _mib)

@@ -32,6 +32,11 @@ def _(answer: answers.DisksRemoved) -> None:
 
 
 @old_reply.register
+def _(answer: answers.ConfigWritten) -> str:
+    return "OK"
+
+
+@old_reply.register
 def _(answer: answers.JobStarted) -> str:
     return "OK, started mkos."
 

@@ -44,7 +44,8 @@ def test_both_places_any_case(settings: Settings, home: Path) -> None:
     put(home / "iso/b.ISO", 70000)
     put(home / "a.iso")
     put(home / "iso/c d-é.Iso")
-    assert isos(settings, VPS)[1] == IsoFact("b.ISO", 70000, datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC))
+    assert isos(settings, VPS)[1] == IsoFact("b.ISO", 70000, datetime(2023, 11, 14, 22, 13, 20, tzinfo=UTC), str(home / "iso/b.ISO"))
+    assert isos(settings, VPS)[0].path == str(home / "a.iso")
     assert names(settings) == ["a.iso", "b.ISO", "c d-é.Iso"]
 
 

@@ -1,0 +1,105 @@
+"""writeXenHVMconf: a configuration with which firmware boots the VPS's disk, or a CD: one of its own ISOs.
+
+An ISO lies where its owner may replace it at any time, by a link to another's disk too. So the
+configuration names not that path but a second name of the very file, in a directory that only root
+can write; an ISO's name never gets into a configuration. The screen is VNC, and either has a
+password or does not exist.
+"""
+
+from __future__ import annotations
+
+from dtcxen_soap import configfile, disks
+from dtcxen_soap.answers import ConfigWritten
+from dtcxen_soap.errors import Missing, ParameterFault, Refused
+from dtcxen_soap.facts import Facts, IsoFact, Need, NeedDisks, NeedDomu, NeedInstall, NeedIsos, NeedTenancy, NodeFact
+from dtcxen_soap.plans import MakeDirectory, PinFile, Plan, RemoveFile, Step
+from dtcxen_soap.requests import HvmConfig
+from dtcxen_soap.settings import Settings
+from dtcxen_soap.vps import BootMode, DiskRole, HvmOptions, Nic, Vps
+
+QEMU = ("/usr/libexec/xen-qemu-system-i386", "/usr/lib/xen/bin/qemu-system-i386", "/usr/bin/qemu-system-i386")
+"""Where the toolstack looks for its device model: Debian's own, upstream's, and the plain one."""
+OVMF = ("/usr/share/ovmf/OVMF.fd", "/usr/lib/xen/boot/ovmf.bin")
+"""Firmware of firmware = "uefi"; that of the BIOS comes with QEMU."""
+_OPERATION = "writeXenHVMconf"
+_MOST_TOLD = 20
+
+
+def needs(request: HvmConfig, settings: Settings) -> tuple[Need, ...]:
+    """The disks, what runs, the ISOs, and what the node can."""
+    vps = request.vps
+    return NeedDisks(vps), NeedDomu(vps), NeedIsos(vps), NeedInstall(vps), NeedTenancy(vps)
+
+
+def plan(request: HvmConfig, settings: Settings, facts: Facts) -> Plan:
+    """Write the configuration. Raises Refused, Missing, Busy or Failed before anything is planned."""
+    _refuse(request, facts)
+    iso = None if request.boots_disk else _iso(request, facts)
+    vps = _vps(request, settings, facts)
+    steps = (
+        configfile.must_be_down(vps.id, facts),
+        *configfile.steps(vps, settings, facts, autostart=request.boots_disk),
+        *(_pin(iso, request, settings) if iso else ()),
+        *configfile.keep_previous(vps.id, settings, facts),
+        *(() if iso else _unpin(request, settings)))
+    return Plan(f"configure VPS {vps.id} for HVM, booting {request.boot}", steps, ConfigWritten(disks.config_path(vps.id, settings)))
+
+
+# -- before anything is touched -------------------------------------------------------------------
+
+
+def _refuse(request: HvmConfig, facts: Facts) -> None:
+    disks.refuse_in_use(facts, request.vps, _OPERATION)
+    if facts.tenancy.blocked:
+        raise Refused(ParameterFault(_OPERATION, "vps", "InvalidParameter", f"VPS {request.vps} is blocked: {facts.tenancy.blocked}", "killVPSDisk first"))
+    if facts.disk(DiskRole.ROOT) is None:
+        raise Missing(f"{_OPERATION}: VPS {request.vps} has no root disk: call setupVPSDisk first")
+    refuse_unable(facts.node, request.firmware or "bios")
+
+
+def refuse_unable(node: NodeFact, firmware: str) -> None:
+    """Raise Refused where this node cannot run an HVM guest with that firmware, by what it lacks."""
+    if not node.hvm:
+        raise Refused(ParameterFault(
+            _OPERATION, "", "InvalidParameter", "this node cannot run HVM guests", "a Xen dom0 whose processor has VT-x or AMD-V (xl info: virt_caps)"))
+    if not any(path in node.loaders for path in QEMU):
+        raise Refused(ParameterFault(_OPERATION, "", "InvalidParameter", "this node has no QEMU for HVM guests", "the package qemu-system-xen on the node"))
+    if firmware == "uefi" and not any(path in node.loaders for path in OVMF):
+        raise Refused(ParameterFault(_OPERATION, "firmware", "InvalidParameter", "uefi: this node has no such firmware", "bios, or the package ovmf on the node"))
+
+
+def _iso(request: HvmConfig, facts: Facts) -> IsoFact:
+    """The ISO of exactly this name among the VPS's own."""
+    found = next((iso for iso in facts.isos if iso.name == request.boot), None)
+    if found is not None:
+        return found
+    names = [iso.name for iso in facts.isos[:_MOST_TOLD]] + (["..."] if len(facts.isos) > _MOST_TOLD else [])
+    raise Refused(ParameterFault(
+        _OPERATION, "boot", "InvalidParameter", f"{request.boot!r} is no ISO of VPS {request.vps}", f"hdd, or one of its ISOs: {', '.join(names) or 'it has none'}"))
+
+
+# -- what is written ------------------------------------------------------------------------------
+
+
+def iso_path(request: HvmConfig, settings: Settings) -> str:
+    """The name under which the domU's CD is opened, whatever its owner calls it."""
+    return disks.pinned_iso_path(request.vps, settings)
+
+
+def _vps(request: HvmConfig, settings: Settings, facts: Facts) -> Vps:
+    options = HvmOptions(
+        "" if request.boots_disk else iso_path(request, settings), request.firmware or "bios", request.vnc_password, settings.vnc_listen)
+    nic = Nic(configfile.mac(request.vps, settings, facts), request.addresses, settings.xen_bridge)
+    return Vps(
+        request.vps, request.ram, tuple(disks.disk(found) for found in facts.disks), nic, BootMode.HVM, vcpus=facts.domu.config_vcpus, hvm=options)
+
+
+def _pin(iso: IsoFact, request: HvmConfig, settings: Settings) -> tuple[Step, ...]:
+    """The last step that counts: it replaces what an earlier call pinned, in one move."""
+    target = iso_path(request, settings)
+    return (MakeDirectory(why="Have a place for ISOs that only root can change.", path=target.rpartition("/")[0], mode=0o700),
+            PinFile(why=f"Hold on to the ISO {iso.name}, whatever takes its place.", top=settings.ttyssh_home, path=iso.path, target=target))
+
+
+def _unpin(request: HvmConfig, settings: Settings) -> tuple[Step, ...]:
+    return (RemoveFile(why="Let go of the ISO that was booted before.", path=iso_path(request, settings), may_fail=True),)
