@@ -58,7 +58,7 @@ def pinned_iso_path(vps: VpsId, settings: Settings) -> str:
 
 def refuse_in_use(facts: Facts, vps: VpsId, doing: str) -> None:
     """Raise Busy while a domU of the VPS lives or anything holds one of its disks; Failed when that, or what disks it has, cannot be known."""
-    _refuse_unknown(facts, vps, doing)
+    refuse_unknown(facts, vps, doing)
     if facts.domu.state:
         raise Busy(f"{doing}: {vps.name} is {facts.domu.state}: shut it down first")
     for each in facts.disks:
@@ -66,7 +66,8 @@ def refuse_in_use(facts: Facts, vps: VpsId, doing: str) -> None:
             raise Busy(f"{doing}: {each.path} is in use: {each.in_use}")
 
 
-def _refuse_unknown(facts: Facts, vps: VpsId, doing: str) -> None:
+def refuse_unknown(facts: Facts, vps: VpsId, doing: str) -> None:
+    """Raise Failed when Xen does not tell what runs, or LVM which volumes there are: no answer is neither "stopped" nor "none"."""
     if facts.domu.trouble:
         raise Failed(f"{doing}: see whether {vps.name} runs.", facts.domu.trouble)
     if facts.lvm.trouble:
@@ -197,7 +198,7 @@ def plan_kill(request: KillDisk, settings: Settings, facts: Facts) -> Plan | Dis
     The panel calls this right after destroyVPS: a domU that is just going is waited for.
     """
     vps = request.vps
-    _refuse_unknown(facts, vps, "killVPSDisk")
+    refuse_unknown(facts, vps, "killVPSDisk")
     leaving = facts.domu.state in _LEAVING
     if not leaving:
         refuse_in_use(facts, vps, "killVPSDisk")

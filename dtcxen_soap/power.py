@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dtcxen_soap import stores
 from dtcxen_soap.answers import PowerDone
-from dtcxen_soap.disks import config_path
+from dtcxen_soap.disks import config_path, refuse_unknown
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
 from dtcxen_soap.facts import DomuFact, Facts, Need, NeedDisks, NeedDomu, NeedMemory, NeedTenancy
 from dtcxen_soap.plans import MEMORY, EndDomu, Plan, Run, Step
@@ -79,6 +79,7 @@ def _needed(ram: Mib, vcpus: int) -> int:
 def _refuse_unready(operation: str, vps: VpsId, facts: Facts) -> None:
     """What must be settled before this VPS may start."""
     domu = facts.domu
+    refuse_unknown(facts, vps, operation)
     if facts.tenancy.blocked:
         raise Refused(ParameterFault(operation, "vps", "InvalidParameter", f"VPS {vps} is blocked: {facts.tenancy.blocked}", "killVPSDisk first"))
     if not domu.configured:

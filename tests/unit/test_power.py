@@ -10,7 +10,7 @@ import pytest
 
 from dtcxen_soap import power
 from dtcxen_soap.errors import Failed, Missing, Refused
-from dtcxen_soap.facts import DiskFact, DomuFact, Facts, MemoryFact, NeedDisks, NeedDomu, NeedMemory, NeedTenancy, TenancyFact
+from dtcxen_soap.facts import DiskFact, DomuFact, Facts, LvmFact, MemoryFact, NeedDisks, NeedDomu, NeedMemory, NeedTenancy, TenancyFact
 from dtcxen_soap.plans import MEMORY, EndDomu, Plan, Run, render, taking
 from dtcxen_soap.requests import OneVps
 from dtcxen_soap.settings import load
@@ -102,6 +102,7 @@ def test_destroy_ends_whatever_is_there_and_waits(state: str) -> None:
     (domu(lacking=("/m/xen01.img",)), Missing, "configured with /m/xen01.img, which is not there"),
     (node(disks=(dataclasses.replace(DISK, unzeroed=True),)), Refused, "/m/xen01.img may still show what an earlier owner wrote"),
     (node(memory=MemoryFact(Mib(0), Mib(0), trouble="xl ended with code 1")), Failed, "how much memory is left: xl ended with code 1"),
+    (node(lvm=LvmFact(trouble="lvs ended with code 5")), Failed, "which volumes VPS 01 has: lvs ended with code 5"),
 ])
 def test_what_must_be_settled_first(facts: Facts, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text.replace("/", "\\/")):
