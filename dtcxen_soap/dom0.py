@@ -199,6 +199,10 @@ class Dom0:
         """Those of `names` that `run` and `capture` would find."""
         return frozenset(name for name in names if shutil.which(name, path=processes.PATH))
 
+    def is_root(self) -> bool:
+        """Whether this process may do what only root may."""
+        return os.geteuid() == 0
+
     def uname_release(self) -> str:
         """Release of the running kernel."""
         return os.uname().release

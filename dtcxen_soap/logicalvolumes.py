@@ -15,7 +15,7 @@ from dtcxen_soap.plans import Run, paste
 from dtcxen_soap.processes import Watch, capture, report, run, unheard
 from dtcxen_soap.vps import Mib
 
-COMMAND_SECONDS = 120
+COMMAND_SECONDS = 600
 WIPE_SECONDS = 7 * 24 * 3600
 PATIENCE_SECONDS = 5.0
 """udev and blkid look into a volume for a moment after every change of it, and a dead domU's backend lets go late."""

@@ -37,7 +37,9 @@ class Volumes:
 
 
 def volumes(dom0: Dom0) -> Volumes:
-    """Ask LVM. A node without it has no groups; no answer where it is installed is trouble."""
+    """Ask LVM. A node without it has no groups, and neither has one that is not root's; no answer where it is installed is trouble."""
+    if not dom0.is_root():
+        return Volumes(LvmFact())
     reports = []
     for argv in (lvm.VGS, lvm.LVS):
         ran = dom0.capture(argv)

@@ -111,6 +111,7 @@ class ScriptedDom0(Dom0):
         self.loops: dict[str, str] = {}
         self.volumes: dict[tuple[str, str], FakeVolume] = {}
         self.vgs: dict[str, int] = {}
+        self.root = True
         self.changed: dict[str, float] = {}
         self.claimed: dict[str, tuple[str, ...]] = {}
         self.held_open: dict[str, tuple[str, ...]] = {}
@@ -380,6 +381,9 @@ class ScriptedDom0(Dom0):
 
     def commands(self, names: Iterable[str]) -> frozenset[str]:
         return frozenset(names) if self.installed is None else frozenset(names) & self.installed
+
+    def is_root(self) -> bool:
+        return self.root
 
     def uname_release(self) -> str:
         return self.kernel_release

@@ -45,6 +45,12 @@ def test_a_node_without_lvm_has_no_groups_and_no_trouble() -> None:
     assert survey.volumes(ScriptedDom0()) == survey.Volumes(LvmFact())
 
 
+def test_who_is_not_root_has_no_volumes_and_asks_nobody(dom0: ScriptedDom0) -> None:
+    """LVM answers nobody else: an unprivileged node has image files only, and they must not suffer from that."""
+    dom0.root, dom0.answers["vgs"] = False, Ran(5, "")
+    assert survey.volumes(dom0) == survey.Volumes(LvmFact()) and dom0.calls == []
+
+
 @pytest.mark.parametrize(("command", "answer", "said"), [
     ("vgs", Ran(5, ""), "vgs ended with code 5"), ("lvs", Ran(5, ""), "lvs ended with code 5"), ("lvs", Ran(127, ""), "lvs ended with code 127"),
     ("lvs", Ran(124, ""), "lvs ended with code 124"), ("vgs", "", "Expecting value"), ("lvs", '{"report":[{}]}', "not a report of lvs")])
