@@ -9,7 +9,7 @@ CONFIG = $(NODE)/etc/dtc-xen/dtc-xen.conf
 PYTHON = .venv/bin/python
 DTCXEN = .venv/bin/dtcxen
 
-.PHONY: help run serve test test-debian13 bench lint golden documents clean setup setup-test
+.PHONY: help run serve test test-debian13 xenlab-test xenlab-full bench lint golden documents clean setup setup-test
 .DEFAULT_GOAL := help
 
 help: ## say what there is
@@ -26,9 +26,16 @@ serve: setup ## serve that node, without the demonstration
 test: setup-test ## every test there is; CI runs this
 	$(PYTHON) -m pytest $(PYTEST)
 	$(PYTHON) tools/debian13.py
+	DTCXEN_XENLAB=short $(PYTHON) -m pytest tests/xenlab
 
 test-debian13: setup-test ## only the unit tests with Debian 13's Python and packages, in a chroot
 	$(PYTHON) tools/debian13.py
+
+xenlab-test: setup-test ## the short lab: this daemon on a real Xen under QEMU; SUITE=trixie XEN_VERSION=4.20 for Debian 13; needs root
+	DTCXEN_XENLAB=short $(PYTHON) -m pytest tests/xenlab
+
+xenlab-full: setup-test ## all of the lab, the short one included
+	DTCXEN_XENLAB=full $(PYTHON) -m pytest tests/xenlab
 
 bench: setup-test ## what it costs, as ratios measured in one run; needs root and a quiet machine
 	for file in disks throughput startup ping reinstall; do $(PYTHON) bench/$$file.py || exit 1; done

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-LIFTED_BY = ("machine", "root", "slow")
+LIFTED_BY = ("machine", "root", "slow", "xenlab")
 _COMMANDS = frozenset({"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "pty.spawn"})
 _SOCKETS = frozenset({"socket.__new__", "socket.connect", "socket.bind", "socket.sendto", "socket.getaddrinfo", "socket.gethostbyname"})
 _LOCAL_FAMILIES = frozenset({socket.AF_UNIX, -1})
@@ -73,11 +73,18 @@ def _watched(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Tests whose tools are not for this machine run in Debian 13 only (tools/debian13.py, part of `make test`)."""
-    if not os.environ.get("DTCXEN_DEBIAN13"):
-        elsewhere = [item for item in items if item.get_closest_marker("debian13")]
+    """Tests whose tools are not for this machine run in Debian 13 only (tools/debian13.py), those on Xen in the lab only (make xenlab-test)."""
+    elsewhere = [item for item in items if _runs_elsewhere(item)]
+    if elsewhere:
         items[:] = [item for item in items if item not in elsewhere]
         config.hook.pytest_deselected(items=elsewhere)
+
+
+def _runs_elsewhere(item: pytest.Item) -> bool:
+    if item.get_closest_marker("debian13") and not os.environ.get("DTCXEN_DEBIAN13"):
+        return True
+    part = item.get_closest_marker("xenlab")
+    return bool(part) and os.environ.get("DTCXEN_XENLAB") not in ("full", part.args[0])
 
 
 @pytest.hookimpl(wrapper=True)
