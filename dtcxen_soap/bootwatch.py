@@ -21,8 +21,10 @@ from dtcxen_soap.xen import xl
 
 POLL_SECONDS = 0.5
 ECHO_MS = 300
-GONE_SECONDS = 15.0
-"""xl needs this long, at most, to start a domU anew that rebooted or crashed; until then it is not given up."""
+GONE_SECONDS = 5.0
+"""How long there must be no domU, and nobody who would start it anew, before it is given up."""
+RECENT_SECONDS = 15.0
+"""What a console's log was written to this lately belongs to this boot, where nothing says when that began."""
 MOST_RESTARTS = 2
 TAIL_LINES = 20
 Pinger = Callable[[Iterable[IpAddress], int, int], Mapping[IpAddress, Echoes]]
@@ -60,7 +62,7 @@ class _Boot:
         self._since = self._begun - (age or 0.0)
         self.console = Console(dom0, step.vps.name, self._domid)
         self._heard = ""
-        self._before = self.console.before(time.time() - (GONE_SECONDS if age is None else age))
+        self._before = self.console.before(time.time() - (RECENT_SECONDS if age is None else age))
         self._strangers = self._answering(step.addresses)
 
     def look(self) -> str:
@@ -102,7 +104,8 @@ class _Boot:
         except Failed:
             self._alive = time.monotonic()
             return None
-        if found and found.state not in ("shutdown", "dying"):
+        lives = found is not None and found.state not in ("shutdown", "dying")
+        if lives or domus.monitor(self._dom0, self._step.vps.name):
             self._alive = time.monotonic()
         return found
 

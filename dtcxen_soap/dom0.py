@@ -184,10 +184,10 @@ class Dom0:
         """What holds a block device or image file, in clauses ("mounted on /x"); none when it is free or not there."""
         return claims.of(path)
 
-    def holders(self, path: str) -> tuple[str, ...]:
-        """Processes that have `path` open, or something below it: "pid 12 (sh)"; not this one."""
+    def holders(self, path: str, program: str = "") -> tuple[str, ...]:
+        """Processes that have `path` open, or something below it: "pid 12 (sh)"; not this one, and only those of one name, if given."""
         mine = f"pid {os.getpid()} ("
-        return tuple(holder for holder in mounts.holders(path) if not holder.startswith(mine))
+        return tuple(holder for holder in mounts.holders(path, program) if not holder.startswith(mine))
 
     def terminal(self, path: str) -> Terminal:
         """The reading end of a pseudo terminal."""

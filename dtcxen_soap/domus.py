@@ -2,7 +2,9 @@
 
 No answer is never taken for "stopped": it is Failed, or told as trouble. A domain that is being
 destroyed loses its name a moment before it goes; whoever waits for the end of one therefore
-remembers its number too.
+remembers its number too. Between the two lives of a domU that reboots Xen knows nothing of it (for
+seconds, on a slow node), while the process that `xl create` left behind is about to start it anew:
+a domU is gone only when that has ended as well.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from dtcxen_soap.dom0 import Dom0, Watch
 from dtcxen_soap.errors import Cancelled, Failed, Missing
 from dtcxen_soap.facts import MemoryFact, StartedFact
 from dtcxen_soap.plans import paste
+from dtcxen_soap.processes import unheard
 from dtcxen_soap.vps import Mib
 from dtcxen_soap.xen import xl
 
@@ -52,6 +55,11 @@ def domains(dom0: Dom0) -> tuple[xl.Domain, ...]:
 def domain(dom0: Dom0, name: str) -> xl.Domain | None:
     """The domain of this name, None when Xen knows none; Failed when it gives no answer."""
     return xl.named(domains(dom0), name)
+
+
+def monitor(dom0: Dom0, name: str) -> str:
+    """The xl that stays with a domU and may start it anew ("pid 12 (xl)"); "" without one."""
+    return next(iter(dom0.holders(xl.monitor_log(name), "xl")), "")
 
 
 def details(dom0: Dom0, running: xl.Domain) -> xl.Details:
@@ -101,40 +109,50 @@ def must_be_free(step: plans.MustBeFree, dom0: Dom0, watch: Watch) -> None:
     if step.toolstack and (running := domain(dom0, step.vps.name)):
         raise Failed("", f"{step.vps.name} is {running.state}: shut it down first")
 
+    claims: list[str] = []
+
     def free() -> bool:
-        return not _claims(step, dom0)
+        claims[:] = _claims(step, dom0)
+        return not claims
 
     if not _until(free, PATIENCE_SECONDS, watch):
-        raise Failed("", "; ".join(_claims(step, dom0)) or "the disks were in use until just now: try again")
+        raise Failed("", "; ".join(claims))
 
 
 def _claims(step: plans.MustBeFree, dom0: Dom0) -> list[str]:
-    return [f"{path} is {claim}" for path in step.paths for claim in dom0.claims(path)]
+    name = step.vps.name
+    anew = monitor(dom0, name) if step.toolstack else ""
+    restart = [f"{name} is about to be started anew by xl, {anew}: it reboots, or just ended"] if anew else []
+    return restart + [f"{path} is {claim}" for path in step.paths for claim in dom0.claims(path)]
 
 
-def wait_gone(step: plans.WaitGone | plans.EndDomu, dom0: Dom0, watch: Watch) -> None:
-    """Wait until Xen has neither the domU's name nor the number it had; Failed when it outlives the step's seconds."""
-    numbers: set[int] = set()
+def wait_gone(step: plans.WaitGone | plans.EndDomu, dom0: Dom0, watch: Watch, seen: Callable[[xl.Domain], None] = lambda row: None) -> None:
+    """Wait until Xen has neither the domU's name nor a number it had, and nobody is left to start it anew; Failed after the step's seconds.
+
+    `seen` hears once of each domain that it is.
+    """
+    name, numbers = step.vps.name, set[int]()
 
     def gone() -> bool:
         rows = domains(dom0)
-        if mine := xl.named(rows, step.vps.name):
+        if (mine := xl.named(rows, name)) and mine.domid not in numbers:
             numbers.add(mine.domid)
-        return not numbers & {row.domid for row in rows}
+            seen(mine)
+        return not numbers & {row.domid for row in rows} and not monitor(dom0, name)
 
     if not _until(gone, step.seconds, watch):
-        raise Failed("", f"{step.vps.name} is still there after {step.seconds} seconds")
+        raise Failed("", f"{name} is still there after {step.seconds} seconds")
 
 
 def end(step: plans.EndDomu, dom0: Dom0, watch: Watch) -> None:
-    """`xl destroy`, and wait. What xl says of a domU that was quicker to go is no failure."""
-    if domain(dom0, step.vps.name) is not None:
-        said: list[str] = []
-        run = plans.Run(why=step.why, argv=xl.destroy(step.vps.name))
-        ran = dom0.run(run, said.append, watch)
-        if ran.code and domain(dom0, step.vps.name) is not None:
+    """`xl destroy`, again if it was just being started anew, and wait. What xl says of a domU that was quicker to go is no failure."""
+    def destroy(row: xl.Domain) -> None:
+        run = plans.Run(why=step.why, argv=xl.destroy(row.name))
+        ran = dom0.run(run, unheard, watch)
+        if ran.code and (left := domain(dom0, row.name)) and left.domid == row.domid:
             raise Failed("", xl.words(ran.output) or _ending(ran.code), paste(run.argv), ran.output)
-    wait_gone(step, dom0, watch)
+
+    wait_gone(step, dom0, watch, destroy)
 
 
 def _until(reached: Callable[[], bool], seconds: float, watch: Watch) -> bool:

@@ -120,10 +120,11 @@ def _device_in_use(device: str) -> bool:
     return False
 
 
-def holders(at: str) -> tuple[str, ...]:
-    """Processes with their root, working directory, program or an open file at or below `at`: "pid 12 (sh)"."""
+def holders(at: str, program: str = "") -> tuple[str, ...]:
+    """Processes with their root, working directory, program or an open file at or below `at`: "pid 12 (sh)". Only those of one name, if given."""
     real = os.path.realpath(at)
-    found = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if any(_inside(target, real) for target in _links(pid))]
+    pids = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if program in ("", _name(pid))]
+    found = [pid for pid in pids if any(_inside(target, real) for target in _links(pid))]
     return tuple(f"pid {pid} ({_name(pid)})" for pid in found)
 
 

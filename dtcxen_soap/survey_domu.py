@@ -57,7 +57,7 @@ def domu(dom0: Dom0, settings: Settings, vps: VpsId) -> DomuFact:
         _log.warning("%s %s", error, error.tail)
         return dataclasses.replace(fact, trouble=str(error))
     if running is None:
-        return fact
+        return dataclasses.replace(fact, state="dying") if domus.monitor(dom0, vps.name) else fact
     details = domus.details(dom0, running)
     return dataclasses.replace(
         fact, state=running.state, flags=running.flags, domid=running.domid, max_memory=details.max_memory or running.memory, vcpus=running.vcpus,

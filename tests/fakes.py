@@ -317,8 +317,8 @@ class ScriptedDom0(Dom0):
     def claims(self, path: str) -> tuple[str, ...]:
         return self.claimed.get(path, ())
 
-    def holders(self, path: str) -> tuple[str, ...]:
-        return self.held_open.get(path, ())
+    def holders(self, path: str, program: str = "") -> tuple[str, ...]:
+        return tuple(holder for holder in self.held_open.get(path, ()) if holder.endswith(f"({program})") or not program)
 
     def terminal(self, path: str) -> ScriptedTerminal:
         self._note("terminal", path)

@@ -23,6 +23,11 @@ NAMELESS = "(null)"
 DOM0 = 0
 
 
+def monitor_log(name: str) -> str:
+    """What the process that `xl create` left behind writes to, and so holds open, as long as it may start the domain anew."""
+    return f"/var/log/xen/xl-{name}.log"
+
+
 # -- what to call -----------------------------------------------------------------------------------
 
 

@@ -132,6 +132,17 @@ def test_gone_when_neither_name_nor_number_is_left() -> None:
     assert len(dom0.calls) == 7, "the sixth table has it without its name still"
 
 
+def test_a_domu_that_is_about_to_be_started_anew_is_not_gone(clock: list[float]) -> None:
+    dom0 = node(ALONE)
+    dom0.held_open[xl.monitor_log("xen01")] = ("pid 12 (xl)", "pid 13 (tail)")
+    with pytest.raises(Failed, match="^xen01 is still there after 20 seconds$"):
+        domus.wait_gone(WaitGone(why="It is gone.", vps=VPS), dom0, WATCH)
+    with pytest.raises(Failed, match=r"^xen01 is about to be started anew by xl, pid 12 \(xl\)"):
+        must_be_free(dom0)
+    dom0.held_open[xl.monitor_log("xen01")] = ("pid 13 (tail)",)
+    must_be_free(dom0)
+
+
 def test_what_does_not_go_is_told_after_the_time(clock: list[float]) -> None:
     with pytest.raises(Failed, match="^xen01 is still there after 3 seconds$"):
         domus.wait_gone(WaitGone(why="It is gone.", vps=VPS, seconds=3), node(TABLE), WATCH)
@@ -169,6 +180,21 @@ def test_what_went_by_itself_meanwhile_is_no_failure() -> None:
     dom0 = node(TABLE, ALONE)
     dom0.answers[xl.destroy("xen01")] = Ran(1, "xen01 is an invalid domain identifier (rc=-6)\n")
     end(dom0)
+
+
+def test_what_was_just_being_started_anew_is_destroyed_again() -> None:
+    again = TABLE.replace("   2   256", "   9   256")
+    dom0 = node(TABLE, ALONE, again, again, ALONE)
+    dom0.held_open[xl.monitor_log("xen01")] = ("pid 12 (xl)",)
+
+    def destroy(argv: tuple[str, ...]) -> str:
+        if len(dom0.ran) == 2:
+            dom0.held_open.clear()
+        return ""
+
+    dom0.answers[xl.destroy("xen01")] = destroy
+    end(dom0)
+    assert len(dom0.ran) == 2
 
 
 def test_what_xl_cannot_destroy_is_told_in_its_words() -> None:

@@ -49,6 +49,12 @@ def test_a_configured_domu_that_does_not_run() -> None:
     assert ("capture", xl.details("xen01")) not in dom0.calls, "nothing more is asked of what does not run"
 
 
+def test_a_domu_between_two_lives_is_not_stopped() -> None:
+    dom0 = node(xen01=CONFIG)
+    dom0.held_open[xl.monitor_log("xen01")] = ("pid 12 (xl)",)
+    assert survey.domu(dom0, XL, VPS).state == "dying"
+
+
 def test_a_domu_that_runs_without_a_configuration() -> None:
     fact = survey.domu(node(ROW), XL, VPS)
     assert (fact.configured, fact.state, fact.paths) == (False, "blocked", ())
