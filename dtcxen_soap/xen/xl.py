@@ -19,7 +19,7 @@ INFO = ("xl", "info")
 CONF = "/etc/xen/xl.conf"
 
 NAMELESS = "(null)"
-"""What xl calls a domain whose name has gone: the last moment of one that is being destroyed."""
+"""What xl calls a domain without a name: one that is just being made, or in the last moment of its destruction."""
 DOM0 = 0
 
 

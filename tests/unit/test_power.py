@@ -10,11 +10,11 @@ import pytest
 
 from dtcxen_soap import power
 from dtcxen_soap.errors import Failed, Missing, Refused
-from dtcxen_soap.facts import DiskFact, DomuFact, Facts, LvmFact, MemoryFact, NeedDisks, NeedDomu, NeedMemory, NeedTenancy, TenancyFact
-from dtcxen_soap.plans import MEMORY, EndDomu, Plan, Run, render, taking
+from dtcxen_soap.facts import DiskFact, DomuFact, Facts, LvmFact, MemoryFact, NeedDisks, NeedDomu, NeedMemory, NeedTenancy, TenancyFact, VolumeGroup
+from dtcxen_soap.plans import MEMORY, EndDomu, Plan, Run, TagVolume, render, taking
 from dtcxen_soap.requests import OneVps
 from dtcxen_soap.settings import load
-from dtcxen_soap.vps import BootMode, DiskRole, Mib, VpsId
+from dtcxen_soap.vps import BootMode, DiskRole, ImageType, Mib, VpsId
 from dtcxen_soap.xen import xl
 
 VPS = VpsId(1)
@@ -79,7 +79,8 @@ def test_what_is_there_is_not_started_again(state: str, reason: str) -> None:
 
 
 @pytest.mark.parametrize("operation", ["shutdownVPS", "rebootVPS"])
-@pytest.mark.parametrize(("state", "reason"), [("", "xen01 is not running"), ("shutdown", "xen01 is not running: it is shutdown"), ("crashed", "xen01 is not running: it is crashed")])
+@pytest.mark.parametrize(("state", "reason"), [
+    ("", "xen01 is not running"), ("shutdown", "xen01 is not running: it is shutdown"), ("crashed", "xen01 is not running: it is crashed")])
 def test_what_does_not_run_cannot_be_asked(operation: str, state: str, reason: str) -> None:
     with pytest.raises(Failed) as caught:
         PLANNERS[operation](ASKED, SETTINGS, domu(state=state))
@@ -127,6 +128,13 @@ def test_where_dom0_gives_way_it_is_xls_to_say() -> None:
 def test_memory_refused_by_the_name_of_a_parameter() -> None:
     with pytest.raises(Refused, match="reinstallOS: ramSizeMib: not enough memory: .*, expected less RAM"):
         power.refuse_memory("reinstallOS", Mib(2048), NODE, parameter="ramSizeMib")
+
+
+def test_a_disk_is_no_longer_new_once_a_guest_sees_it() -> None:
+    blank = DiskFact(DiskRole.ROOT, "/dev/vg0/xen01", 1 << 30, blank=True, image_type=ImageType.LVM)
+    facts = node(disks=(blank, DISK), lvm=LvmFact((VolumeGroup("vg0", 0, 4 << 20),)))
+    mark, start = power.plan_start(ASKED, SETTINGS, facts).steps
+    assert isinstance(mark, TagVolume) and (mark.lv, mark.add) == ("xen01", ()) and mark.remove and isinstance(start, Run)
 
 
 def create(facts: Facts, **more: Any) -> Run:

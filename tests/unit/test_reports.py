@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dtcxen_soap import reports
+from dtcxen_soap import answers, reports
 from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Missing
-from dtcxen_soap.facts import DomuFact, Facts, IsoFact, JobFact, NeedJobs, PingFact
+from dtcxen_soap.facts import DomuFact, Facts, IsoFact, JobFact, NeedJobs, NeedStarted, PingFact, StartedFact
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import Mib, VpsId
 
@@ -30,6 +30,12 @@ def test_state(facts, word):
 def test_isos_tell_use_and_quota():
     listed = reports.isos(req.ListIsos(vps=VpsId(1)), SETTINGS, Facts(isos=(IsoFact("a.iso", 5, NOW), IsoFact("b.ISO", 7, NOW))))
     assert ([iso.name for iso in listed.isos], listed.used_bytes, listed.quota_bytes) == (["a.iso", "b.ISO"], 12, 10 << 20)
+
+
+def test_what_runs_is_listed_as_it_was_found():
+    row = StartedFact("xen01", 3, Mib(256), 1, "blocked", "-b----", 37.8)
+    assert reports.started(req.NoParameters(), SETTINGS, Facts(started=(row,))).domus == (answers.Started("xen01", 3, 256, 1, "blocked", "-b----", 37.8),)
+    assert reports.started_needs(req.NoParameters(), SETTINGS) == (NeedStarted(),)
 
 
 @pytest.mark.parametrize(("sent", "received", "loss"), [(3, 3, 0), (3, 0, 100), (3, 1, 67), (1, 0, 100)])

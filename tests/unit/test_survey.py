@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from ipaddress import ip_address
@@ -13,6 +14,7 @@ import pytest
 from dtcxen_soap import facts
 from dtcxen_soap.facts import (
     Facts,
+    MemoryFact,
     NeedDisks,
     NeedDomu,
     NeedHooks,
@@ -21,8 +23,10 @@ from dtcxen_soap.facts import (
     NeedJobs,
     NeedKept,
     NeedLog,
+    NeedMemory,
     NeedOsList,
     NeedPings,
+    NeedStarted,
     NeedTenancy,
     PingFact,
 )
@@ -30,10 +34,12 @@ from dtcxen_soap.journal import Journal
 from dtcxen_soap.ping import Echoes
 from dtcxen_soap.settings import load
 from dtcxen_soap.survey import Survey
-from dtcxen_soap.vps import IpAddress, VpsId
+from dtcxen_soap.vps import IpAddress, Mib, VpsId
+from dtcxen_soap.xen import xl
 from tests.fakes import ScriptedDom0
 
 VPS = VpsId(1)
+DATA = Path(__file__).parents[1] / "data"
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CONFIG = 'name = "xen{0}"\nvif = [ "mac=00:16:3e:10:10:{0},ip={1}" ]\n'
 Asked = list[tuple[tuple[IpAddress, ...], int, int]]
@@ -140,8 +146,17 @@ def test_new_settings_count_from_the_next_fill_on(scene: Scene) -> None:
     assert not scene.survey.fill((NeedDomu(VPS),)).domu.configured
 
 
+def test_memory_and_what_runs(scene: Scene) -> None:
+    scene.dom0.answers |= {xl.LIST: (DATA / "xl-list-4.17-pv-pvh-hvm.txt").read_text(), xl.INFO: (DATA / "xl-info-4.17-three-domus.txt").read_text()}
+    scene.survey.replace_settings(dataclasses.replace(scene.settings, toolstack="xl"))
+    facts = scene.survey.fill((NeedMemory(), NeedStarted()))
+    assert facts.memory == MemoryFact(Mib(1743), Mib(4095)) and [row.name for row in facts.started] == ["test-pv", "test-pvh", "test-hvm"]
+
+
 def test_every_need_is_filled(scene: Scene) -> None:
     """A need that nobody fills would leave a planner with empty facts."""
+    scene.dom0.answers |= {xl.LIST: (DATA / "xl-list-4.17-dom0-only.txt").read_text(), xl.INFO: (DATA / "xl-info-4.17-no-domu.txt").read_text()}
+    scene.survey.replace_settings(dataclasses.replace(scene.settings, toolstack="xl"))
     given = {NeedInstall: ("debian",), NeedLog: (1,)}
     for kind in get_args(facts.Need):
         needs_vps = "vps" in kind.__dataclass_fields__ and kind is not NeedJobs
