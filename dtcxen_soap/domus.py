@@ -156,12 +156,14 @@ def end(step: plans.EndDomu, dom0: Dom0, watch: Watch) -> None:
 
 
 def _until(reached: Callable[[], bool], seconds: float, watch: Watch) -> bool:
-    """Look every half second until it is so; False when time is over. Cancelled when the watch says so."""
+    """Look every half second until it is so; False when it is not, so many seconds after the first look. Cancelled when the watch says so."""
+    if reached():
+        return True
     deadline = time.monotonic() + seconds
-    while not reached():
+    while time.monotonic() < deadline:
         if watch.cancelled():
             raise Cancelled("cancelled while waiting")
-        if time.monotonic() >= deadline:
-            return False
         time.sleep(POLL_SECONDS)
-    return True
+        if reached():
+            return True
+    return False

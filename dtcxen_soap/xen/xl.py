@@ -75,10 +75,10 @@ def store(path: str) -> tuple[str, ...]:
 
 _ROW = re.compile(r"(?P<name>.*?) +(?P<domid>\d+) +(?P<memory>\d+) +(?P<vcpus>\d+) +(?P<flags>[r-][b-][p-][s-][-rscwS?][d-]) +(?P<seconds>\d+\.\d)\s*")
 _CRASHED = "cw"
-_WHERE = re.compile(r"^(?:libxl|xc|xl|xen\w*): (?:error|warning|info)?:? ?(?:[\w./-]+\.[ch]:\d+:\w+: )?", re.ASCII)
+_WHERE = re.compile(r"^(?:libxl|xc|xl|xen\w*): (?:error|warning|info)?:? ?(?:panic: )?(?:[\w./-]+\.[ch]:\d+:(?:\w+:)? )?", re.ASCII)
 _DOM0_MEM = re.compile(r"(?:^|\s)dom0_mem=\S")
 _AUTOBALLOON = re.compile(r"""^\s*autoballoon\s*=\s*["']?(\w+)""", re.MULTILINE)
-_WORDS_LIMIT = 1000
+_WORDS_LINES, _WORDS_LIMIT = 3, 1000
 
 
 @dataclass(frozen=True)
@@ -157,9 +157,9 @@ def ballooning(conf: str, xen_commandline: str) -> bool:
 
 
 def words(output: str) -> str:
-    """What xl said, in one line, without the places in its source; the first lines, which tell the cause."""
-    lines = [_WHERE.sub("", line).strip() for line in output.splitlines()]
-    return "; ".join(line for line in lines if line)[:_WORDS_LIMIT]
+    """What xl said, in one line, without the places in its source; only the first lines, since the cause is told before how it all unwinds."""
+    lines = (_WHERE.sub("", line).strip() for line in output.splitlines())
+    return "; ".join([line for line in lines if line][:_WORDS_LINES])[:_WORDS_LIMIT]
 
 
 def overhead(ram: Mib, vcpus: int) -> Mib:
