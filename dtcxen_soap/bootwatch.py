@@ -53,7 +53,8 @@ class _Boot:
 
     def __init__(self, step: plans.WatchBoot, dom0: Dom0, pinger: Pinger) -> None:
         self._step, self._dom0, self._pinger = step, dom0, pinger
-        self._begun = self._alive = time.monotonic()
+        self._begun = time.monotonic()
+        self._dead_since: float | None = None
         self._domid: int | None = None
         self._restarts = 0
         running = self._running()
@@ -86,8 +87,8 @@ class _Boot:
             self._fail(f"{name} crashed after {self._seconds()} s")
         if self._restarts > MOST_RESTARTS:
             self._fail(f"{name} starts over and over again")
-        if now - self._alive > GONE_SECONDS:
-            self._fail(f"{name} ended {round(self._alive - self._since)} s after its start")
+        if self._dead_since is not None and now - self._dead_since > GONE_SECONDS:
+            self._fail(f"{name} ended {round(self._dead_since - self._since)} s after its start")
         if now - self._begun > self._step.seconds:
             answered = f", and no answer from {', '.join(map(str, self._step.addresses))}" if self._step.addresses else ""
             self._fail(f"{name} shows no login prompt after {self._seconds()} s{answered}")
@@ -102,11 +103,13 @@ class _Boot:
         try:
             found = domus.domain(self._dom0, self._step.vps.name)
         except Failed:
-            self._alive = time.monotonic()
+            self._dead_since = None
             return None
         lives = found is not None and found.state not in ("shutdown", "dying")
         if lives or domus.monitor(self._dom0, self._step.vps.name):
-            self._alive = time.monotonic()
+            self._dead_since = None
+        elif self._dead_since is None:
+            self._dead_since = time.monotonic()
         return found
 
     def _follow(self, running: xl.Domain) -> None:

@@ -156,6 +156,14 @@ def test_a_domu_that_ends(guest: Guest, rows: str) -> None:
     assert str(failed) == "xen01 ended 14 s after its start" and 9 <= guest.now - NOW <= 10
 
 
+def test_a_look_that_takes_long_is_no_end(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slow(*arguments: Any) -> Any:
+        guest.sleep(20)
+        return Guest.ping(guest, *arguments)
+    monkeypatch.setattr(guest, "ping", slow)
+    assert guest.log().says(30, "xen01 login: ").watched().startswith("booted: login prompt")
+
+
 def test_one_that_was_gone_before_the_watch_began_shows_what_it_said(guest: Guest) -> None:
     guest.dom0.answers[xl.LIST] = HEADER
     failed = guest.log("[    0.0] Linux\r\nxen: no root\r\n", changed=NOW - 3).fails()
