@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from dtcxen_soap import answers
+from dtcxen_soap.errors import Failed
 from dtcxen_soap.operations import Form, forms
 from tests.interop.php import encoded, outcomes, sample
 from tests.interop.served import Served
@@ -61,6 +62,15 @@ def test_states_that_the_panel_compares_are_words(served: Served, monkeypatch: p
     for word in ("mkos", "fsck", "Not running"):
         monkeypatch.setattr(served.engine, "outcome", lambda call, word=word: answers.VpsState("01", word))
         assert call(served, "getVPSState", vpsname="xen01") == (word, False)
+
+
+def test_what_xl_could_not_do_is_words_and_no_error(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(call: Any) -> Any:
+        raise Failed("Start xen01.", 'Domain 4:Domain with name "xen01" already exists.')
+    monkeypatch.setattr(served.engine, "outcome", fail)
+    for operation in ("startVPS", "shutdownVPS", "destroyVPS", "listStartedVPS"):
+        parameters = {} if operation == "listStartedVPS" else {"vpsname": "xen01"}
+        assert call(served, operation, **parameters) == ('NOTOK - Domain 4:Domain with name "xen01" already exists.', False)
 
 
 def test_all_forms_of_an_installation_start_a_job(served: Served) -> None:
