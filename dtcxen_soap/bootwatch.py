@@ -88,7 +88,7 @@ class _Boot:
         if self._restarts > MOST_RESTARTS:
             self._fail(f"{name} starts over and over again")
         if self._dead_since is not None and now - self._dead_since > GONE_SECONDS:
-            self._fail(f"{name} ended {round(self._dead_since - self._since)} s after its start")
+            self._fail(f"{name} ended {round(self._dead_since - self._since)} s after its start" if self._domid else f"{name} is not running")
         if now - self._begun > self._step.seconds:
             answered = f", and no answer from {', '.join(map(str, self._step.addresses))}" if self._step.addresses else ""
             self._fail(f"{name} shows no login prompt after {self._seconds()} s{answered}")
