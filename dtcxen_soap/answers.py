@@ -5,7 +5,7 @@ Field names are snake_case here and camelCase on the wire; docstrings become doc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 
@@ -89,7 +89,7 @@ class PingList:
 
 @dataclass(frozen=True)
 class VpsState:
-    """getVPSState. `state`: running, mkos, fsck, "Not running" or "NOTOK - why"; the rest only of a running domU, memory in MiB."""
+    """getVPSState. `state`: running, rescue (the rescue system runs), mkos, fsck, "Not running" or "NOTOK - why"; the rest only of a running domU, memory in MiB."""
 
     vps: str
     state: str
@@ -105,6 +105,20 @@ class PowerDone:
     """startVPS, shutdownVPS, rebootVPS, destroyVPS: what was done, in words. A guest that was asked to shut down or reboot takes its time."""
 
     vps: str
+    message: str
+
+
+@dataclass(frozen=True)
+class RescueStarted:
+    """enterRescue: sign in as `user` with this password, which is told here and nowhere else, or with a key.
+
+    `addresses` are those that the rescue system has, each with its network and, where there is one, its gateway.
+    """
+
+    vps: str
+    user: str
+    password: str = field(repr=False)
+    addresses: tuple[str, ...]
     message: str
 
 

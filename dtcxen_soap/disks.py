@@ -56,6 +56,21 @@ def pinned_iso_path(vps: VpsId, settings: Settings) -> str:
     return f"{settings.ttyssh_home}/.isos/{vps.name}.iso"
 
 
+def rescue_config_path(vps: VpsId, settings: Settings) -> str:
+    """The one-shot configuration of its rescue system."""
+    return f"{config_path(vps, settings)}.rescue"
+
+
+def single_config_path(vps: VpsId, settings: Settings) -> str:
+    """The one-shot configuration of its single-user mode."""
+    return f"{config_path(vps, settings)}.single"
+
+
+def seed_path(vps: VpsId, settings: Settings) -> str:
+    """The small disk that tells the rescue system of this VPS who it is."""
+    return f"{settings.state_dir}/rescue/{vps.name}.seed"
+
+
 def refuse_in_use(facts: Facts, vps: VpsId, doing: str) -> None:
     """Raise Busy while a domU of the VPS lives or anything holds one of its disks; Failed when that, or what disks it has, cannot be known."""
     refuse_unknown(facts, vps, doing)
@@ -231,8 +246,9 @@ def _forget(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
         RemoveFile(why="Remove the domU's configuration.", path=path, destroys=f"the configuration of {vps.name}"),
         RemoveFile(why="Remove the configuration before it.", path=previous_config_path(vps, settings)),
         RemoveFile(why="Let go of the ISO in its CD drive.", path=pinned_iso_path(vps, settings)),
-        RemoveFile(why="Remove the configuration of its rescue system.", path=f"{path}.rescue"),
-        RemoveFile(why="Remove the configuration of its single-user mode.", path=f"{path}.single"),
+        RemoveFile(why="Remove the configuration of its rescue system.", path=rescue_config_path(vps, settings)),
+        RemoveFile(why="Remove what its rescue system was told.", path=seed_path(vps, settings)),
+        RemoveFile(why="Remove the configuration of its single-user mode.", path=single_config_path(vps, settings)),
     )
 
 

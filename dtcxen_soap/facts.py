@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, VpsId
+from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
 
 # -- Needs: what a planner may ask for ------------------------------------------------------------
 
@@ -233,12 +233,20 @@ class StartedFact:
 
 @dataclass(frozen=True)
 class RescueFact:
-    """The node's rescue system, and the one-shot configurations of a VPS that exist. Paths are "" when the file is not there."""
+    """The node's rescue system, and the one-shot configurations of a VPS that exist. Paths are "" when the file is not there.
+
+    `password` is a fresh one, made for this call alone. `owner_keys` are the lines of the VPS owner's
+    authorized_keys, `config_text` the VPS's own configuration, "" without one.
+    """
 
     kernel: str = ""
     ramdisk: str = ""
     rescue_config: str = ""
     single_config: str = ""
+    seed: str = ""
+    password: Secret = Secret("")
+    owner_keys: tuple[str, ...] = ()
+    config_text: str = ""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dtcxen_soap import answers, bsd, disks, fsck, hooks, hvm, power, reports
+from dtcxen_soap import answers, bsd, disks, fsck, hooks, hvm, power, reports, rescue
 from dtcxen_soap import requests as req
 from dtcxen_soap.access import Access, Caller, Role, admit
 from dtcxen_soap.calls import Call, Kind
@@ -67,6 +67,12 @@ OPERATIONS: tuple[Operation, ...] = (
               "Ask a VPS to reboot.", notok=True),
     Operation("destroyVPS", "destroyVPS", req.OneVps, Access.OWNER, Kind.NOW, power.needs, power.plan_destroy, answers.PowerDone,
               "End a VPS at once, as pulling the plug does; answers when it is gone.", notok=True),
+    Operation("enterRescue", "", req.OneVps, Access.ADMIN, Kind.NOW, rescue.needs, rescue.plan_enter, answers.RescueStarted,
+              "Start the node's rescue system on the disks of a VPS that is down; answers with a password for it."),
+    Operation("leaveRescue", "", req.OneVps, Access.ADMIN, Kind.NOW, rescue.leave_needs, rescue.plan_leave, answers.PowerDone,
+              "End the rescue system of a VPS."),
+    Operation("bootSingle", "", req.OneVps, Access.ADMIN, Kind.NOW, rescue.single_needs, rescue.plan_single, answers.PowerDone,
+              "Start a VPS once in single-user mode."),
     Operation("listStartedVPS", "listStartedVPS", req.NoParameters, Access.READ_ALL, Kind.READ, reports.started_needs, reports.started, answers.StartedList,
               "List what runs on this node.", notok=True),
     Operation("listISOs", "reportInstalledIso", req.ListIsos, Access.READ_OWN, Kind.READ, reports.iso_needs, reports.isos, answers.IsoList,

@@ -40,7 +40,7 @@ def plan_start(request: OneVps, settings: Settings, facts: Facts) -> Plan:
     """startVPS: the VPS's own configuration, never a rescue one that was left over."""
     vps, domu = request.vps, facts.domu
     refuse_running("startVPS", vps, domu)
-    _refuse_unready("startVPS", vps, facts)
+    refuse_unready("startVPS", vps, facts)
     memory = domu.config_memory or Mib(0)
     refuse_memory("startVPS", memory, facts, vcpus=domu.config_vcpus or 1)
     steps = (*first_use(settings, facts), *start_steps(vps, memory, domu.boot, settings, facts, vcpus=domu.config_vcpus or 1))
@@ -76,8 +76,8 @@ def _needed(ram: Mib, vcpus: int) -> int:
     return ram.bytes + xl.overhead(ram, vcpus).bytes
 
 
-def _refuse_unready(operation: str, vps: VpsId, facts: Facts) -> None:
-    """What must be settled before this VPS may start."""
+def refuse_unready(operation: str, vps: VpsId, facts: Facts) -> None:
+    """Raise Refused, Missing or Failed for what must be settled before a guest may see the VPS's disks."""
     domu = facts.domu
     refuse_unknown(facts, vps, operation)
     if facts.tenancy.blocked:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from dtcxen_soap import domus, survey_content, survey_disks, survey_domu, survey_isos, survey_node, survey_programs, survey_volumes
+from dtcxen_soap import domus, survey_content, survey_disks, survey_domu, survey_isos, survey_node, survey_programs, survey_rescue, survey_volumes
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import (
     Facts,
@@ -26,6 +26,7 @@ from dtcxen_soap.facts import (
     NeedMemory,
     NeedOsList,
     NeedPings,
+    NeedRescue,
     NeedStarted,
     NeedTenancy,
     PingFact,
@@ -76,6 +77,8 @@ class Survey:
                 return {"memory": domus.memory(self._dom0)}
             case NeedStarted():
                 return {"started": domus.started(self._dom0, settings.toolstack)}
+            case NeedRescue(vps):
+                return {"rescue": survey_rescue.rescue(self._dom0, settings, vps)}
             case NeedTenancy(vps):
                 return {"tenancy": self._journal.tenancy(vps)}
             case NeedKept():

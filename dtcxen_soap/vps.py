@@ -196,7 +196,7 @@ class Vps:
     """One VPS as its domU's configuration describes it. `vcpus` None is Xen's own default, one.
 
     `kernel` is what dom0 loads: GRUB's image in the grub modes, "" for pygrub and hvm. `hvm` is set
-    in that mode only. `on_reboot` is xl's word.
+    in that mode only. `on_reboot` is xl's word. `seed` is a small disk that the guest only reads (xvdc).
     """
 
     id: VpsId
@@ -210,3 +210,4 @@ class Vps:
     vcpus: int | None = None
     hvm: HvmOptions | None = None
     on_reboot: str = "restart"
+    seed: str = ""

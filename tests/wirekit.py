@@ -39,6 +39,7 @@ ANSWERS: Mapping[type, Any] = {
         answers.PingList((answers.Ping("01", "192.0.2.10", True, 0.4, 0), answers.Ping("01", "2001:db8::1", False, None, 100))),
         answers.VpsState("01", "running", 3, 128, 1, "-b----", 51.5),
         answers.PowerDone("01", "Started xen01"),
+        answers.RescueStarted("01", "root", "abcd-efgh-jkmn-pqrs", ("192.0.2.10/24 via 192.0.2.1",), "Started the rescue system of xen01"),
         answers.StartedList((answers.Started("xen01", 3, 256, 1, "blocked", "-b----", 37.8), answers.Started("xen02", 4, 128, 1, "running", "r-----", 0.4))),
         answers.InstallLog("line 1\nline 2 <x> & y \u00fc\x1b[0m\n"),
         answers.InstallableOs(("centos", "netbsd")),

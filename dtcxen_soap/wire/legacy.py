@@ -48,7 +48,7 @@ def old_reply_of(operation: str, answer: Any) -> Any:
 
 @old_reply.register
 def _(answer: answers.VpsState) -> Any:
-    if answer.state != "running":
+    if answer.state not in ("running", "rescue"):
         return answer.state
     pairs = (("id", VpsId.parse(answer.vps).name), ("domid", answer.domid or 0), ("maxmem", answer.max_memory_mib or 0),
              ("vcpus", answer.vcpus or 0), ("state", answer.domu_state or ""), ("cpuseconds", answer.cpu_seconds or 0.0))

@@ -123,6 +123,11 @@ def parse(text: str) -> DomuConfig:
         tuple(disk for spec in values.get("disk", ()) if (disk := _disk(spec)).path))
 
 
+def texts(text: str) -> dict[str, str]:
+    """Each setting's value as one text: of a list, the first."""
+    return {name: next(iter(values), "") for name, values in _values(text).items()}
+
+
 # -- statements -----------------------------------------------------------------------------------
 
 _TOKEN = re.compile(
