@@ -238,3 +238,13 @@ def test_a_making_that_was_cut_off_leaves_nothing(scene: Scene, after: bool) -> 
     assert scene.contents == ({"xen01": ""} if after else {})
     recover(scene.dom0, scene.journal)
     assert scene.contents == {}
+
+
+def test_a_making_that_was_cut_off_where_somebodys_volume_was_leaves_that_one(scene: Scene) -> None:
+    scene.have(xen01="a tenant's")
+    scene.cut("make_volume", VG, "xen01")
+    with pytest.raises(Crash):
+        scene.run(make())
+    scene.restart()
+    recover(scene.dom0, scene.journal)
+    assert scene.contents == {"xen01": "a tenant's"}
