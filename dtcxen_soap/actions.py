@@ -17,7 +17,7 @@ from dtcxen_soap.journal import Held, Journal
 Plain = (
     plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.PinFile | plans.Symlink
     | plans.BlockVps | plans.NextTenancy | plans.CheckTarball | plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink
-    | plans.TreeDirectory | plans.TreeCopy | plans.TreePassword
+    | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
     | plans.MustBeFree | plans.WaitGone | plans.EndDomu | plans.WatchBoot
 )
@@ -87,7 +87,7 @@ def _on_volume(step: _OnVolume, dom0: Dom0, watch: Watch) -> None:
             assert_never(step)
 
 
-_InTree = plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink | plans.TreeDirectory | plans.TreeCopy | plans.TreePassword
+_InTree = plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword
 
 
 def _in_tree(step: _InTree, dom0: Dom0) -> None:
@@ -103,6 +103,8 @@ def _in_tree(step: _InTree, dom0: Dom0) -> None:
             tree.make_directory(step.path, step.mode)
         case plans.TreeCopy():
             tree.copy(step.source, step.into)
+        case plans.TreeCopyFile():
+            tree.copy_file(step.source, step.path, step.mode)
         case plans.TreePassword():
             tree.set_password(step.user, passwords.hash_for_guest(step.password))
         case _:

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator
 
 from dtcxen_soap import shadow
 from dtcxen_soap.facts import TreeFact
-from dtcxen_soap.treecopy import copy_directory
+from dtcxen_soap.treecopy import copy_directory, copy_regular_file
 
 MOST_LINKS = 40
 _WALK = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -96,6 +96,18 @@ class Tree:
         name = posixpath.basename(source_dir.rstrip("/"))
         with self._walk(posixpath.join(into, name), make=True, follow=False) as (parent, last):
             copy_directory(source_dir, parent, last)
+
+    def copy_file(self, source: str, path: str, mode: int = 0o644) -> None:
+        """Copy a regular file of the node into the tree, whole, owned by root with exactly `mode`; parents are made."""
+        with self._walk(path, make=True) as (parent, name):
+            temporary = _temporary()
+            try:
+                copy_regular_file(source, parent, temporary, mode)
+                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+            except OSError:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(temporary, dir_fd=parent)
+                raise
 
     def set_password(self, user: str, hashed: str) -> None:
         """Put a password's hash into etc/shadow, its owner and mode kept; the line, and the file, are made when absent.

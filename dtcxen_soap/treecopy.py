@@ -1,4 +1,4 @@
-"""Copying a directory of the node (kernel modules) into a guest tree, on handles: no link of the target is followed."""
+"""Copying of the node's kernel and modules into a guest tree, on handles: no link of the target is followed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,24 @@ def copy_directory(source: str, parent: int, name: str) -> None:
         _directory(handle, parent, name)
     finally:
         os.close(handle)
+
+
+def copy_regular_file(source: str, parent: int, name: str, mode: int) -> None:
+    """Copy the file `source`, links of the node followed, to the new file `name` in the directory `parent`. OSError EINVAL for what is no regular file."""
+    reader = os.open(source, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISREG(os.fstat(reader).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", source)
+        writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
+        try:
+            _content(reader, writer)
+            os.fchown(writer, 0, 0)
+            os.fchmod(writer, mode)
+            os.fsync(writer)
+        finally:
+            os.close(writer)
+    finally:
+        os.close(reader)
 
 
 def _directory(source: int, parent: int, name: str) -> None:
@@ -57,13 +75,17 @@ def _file(source: int, target: int, name: str) -> None:
     try:
         writer = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=target)
         try:
-            while os.sendfile(writer, reader, None, _CHUNK):
-                pass
+            _content(reader, writer)
             _same(writer, os.fstat(reader))
         finally:
             os.close(writer)
     finally:
         os.close(reader)
+
+
+def _content(reader: int, writer: int) -> None:
+    while os.sendfile(writer, reader, None, _CHUNK):
+        pass
 
 
 def _same(handle: int, status: os.stat_result) -> None:

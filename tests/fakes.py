@@ -457,6 +457,10 @@ class ScriptedTree(Tree):
             if path.startswith(source_dir + "/"):
                 self._dom0.memory.put(self._at(f"{into}/{name}{path.removeprefix(source_dir)}"), data, 0o644)
 
+    def copy_file(self, source: str, path: str, mode: int = 0o644) -> None:
+        self._dom0._note("tree.copy_file", self._at(path), source, mode)
+        self._dom0.memory.put(self._at(path), self._dom0.files[source], mode)
+
     def set_password(self, user: str, hashed: str) -> None:
         self._dom0._note("tree.set_password", self.root, user, hashed)
 

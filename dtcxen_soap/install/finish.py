@@ -8,21 +8,25 @@ dom0's depmod made.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import TreeFact
-from dtcxen_soap.install import adminfiles, bootfiles, console, fstab, identity, network
+from dtcxen_soap.install import adminfiles, bootfiles, console, fstab, guestkernel, identity, network
 from dtcxen_soap.install.guest import Guest
-from dtcxen_soap.plans import Look, Step, TreeCopy
+from dtcxen_soap.plans import Look, Step, TreeWrite
+from dtcxen_soap.vps import BootMode
 
-__all__ = ["LOOK_PATHS", "LOOK_TEXTS", "Guest", "finish", "look"]
+__all__ = ["LOOK_HEADS", "LOOK_PATHS", "LOOK_TEXTS", "Guest", "finish", "look"]
 
-_ROOMS = (fstab, bootfiles, identity, network, console, adminfiles)
+_ROOMS = (fstab, bootfiles, guestkernel, identity, network, console, adminfiles)
 LOOK_TEXTS = tuple(dict.fromkeys(path for room in _ROOMS for path in room.TEXTS))
 """Files whose text Look must hand over."""
 LOOK_PATHS = tuple(dict.fromkeys(("etc", *(pattern for room in _ROOMS for pattern in room.GLOBS))))
 """Patterns of paths whose existence Look must tell."""
+LOOK_HEADS = guestkernel.HEADS
+"""Patterns of files whose beginning Look must hand over."""
 _WEIGHT = 5
 
 
@@ -30,7 +34,7 @@ def look(guest: Guest, *, own_network: bool = False) -> Step:
     """The step that finishes the tree; with `own_network` a script of the bundle sets up the network after it."""
     return Look(
         why="Finish the new system: disks, names, network, console, password, keys.", tree=guest.tree, decide=finish(guest, own_network=own_network),
-        texts=LOOK_TEXTS, globs=LOOK_PATHS, weight=_WEIGHT)
+        texts=LOOK_TEXTS, globs=LOOK_PATHS, heads=LOOK_HEADS, weight=_WEIGHT)
 
 
 def finish(guest: Guest, *, own_network: bool = False) -> Callable[[TreeFact], tuple[Step, ...]]:
@@ -39,14 +43,19 @@ def finish(guest: Guest, *, own_network: bool = False) -> Callable[[TreeFact], t
         if not tree.has("etc"):
             raise Failed("Finish the new system.", "the tree has no /etc: what ran before this left no system there")
         net = network.steps_before_script(guest, tree) if own_network else network.steps(guest, tree)
+        boot = bootfiles.steps(guest, tree)
         return (
-            *fstab.steps(guest, tree), *bootfiles.steps(guest, tree), *identity.steps(guest, tree), *net, *console.steps(guest, tree),
+            *fstab.steps(guest, tree), *boot, *guestkernel.steps(guest, _after(tree, boot)), *identity.steps(guest, tree), *net, *console.steps(guest, tree),
             *adminfiles.steps(guest, tree), *_modules(guest), *identity.host_keys(guest, tree))
     return decide
 
 
+def _after(tree: TreeFact, steps: tuple[Step, ...]) -> TreeFact:
+    """The tree as it will be once these steps have written their files."""
+    written = {step.path: str(step.content) for step in steps if isinstance(step, TreeWrite)}
+    return dataclasses.replace(tree, texts={**tree.texts, **written}, paths=tree.paths | written.keys())
+
+
 def _modules(guest: Guest) -> tuple[Step, ...]:
-    """The modules of the kernel that dom0 boots the VPS with."""
-    if not guest.modules:
-        return ()
-    return (TreeCopy(why=f"Copy the modules of kernel {guest.kernel_release}.", tree=guest.tree, source=guest.modules, into="lib/modules", weight=3),)
+    """The modules of the kernel that dom0 boots the VPS with; in other modes they come with the kernel."""
+    return guestkernel.modules(guest) if guest.vps.boot is BootMode.DIRECT else ()

@@ -13,7 +13,7 @@ class Guest:
 
     `tree` is where its root disk is mounted in dom0; `hostname` is the full one; `node` is the
     dom0's host name. `modules` is the directory of dom0 that holds the modules of `kernel_release`,
-    "" when there is none. The texts are the admin's files, None where there is no such file.
+    "" when there is none; `node_kernel` and `node_ramdisk` are that kernel's files there, "" likewise. The texts are the admin's files, None where there is no such file.
     """
 
     vps: Vps
@@ -25,6 +25,8 @@ class Guest:
     fstype: str
     kernel_release: str = ""
     modules: str = ""
+    node_kernel: str = ""
+    node_ramdisk: str = ""
     motd: str | None = None
     bashrc: str | None = None
     authorized_keys: str | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from dtcxen_soap.facts import TreeFact
 from dtcxen_soap.install.guest import Guest
-from dtcxen_soap.plans import Run, Step, TreeCopy, TreeDirectory, TreePassword, TreeRemove, TreeSymlink, TreeWrite
+from dtcxen_soap.plans import Look, Run, Step, TreeCopy, TreeCopyFile, TreeDirectory, TreePassword, TreeRemove, TreeSymlink, TreeWrite
 from dtcxen_soap.vps import Address, BootMode, Disk, DiskRole, GuestNetwork, ImageType, MacAddress, Mib, Nic, Secret, Vps, VpsId
 
 TREE = "/m/01"
@@ -55,6 +55,10 @@ def _told(step: Step) -> str:
             what = f"directory {step.path} {step.mode:04o}"
         case TreeCopy():
             what = f"copy {step.source} into {step.into}"
+        case TreeCopyFile():
+            what = f"copy {step.source} as {step.path} {step.mode:04o}"
+        case Look():
+            what = "look, and go on"
         case TreePassword():
             what = f"password of {step.user}: {step.password}"
         case Run():
