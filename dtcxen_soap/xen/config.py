@@ -1,30 +1,39 @@
-"""A VPS's domU configuration: rendered for xl 4.14 to 4.20 with the keys of the original, and read again as found.
+"""A VPS's domU configuration, rendered for xl 4.14 to 4.20 in every boot mode.
 
-`quote` is the only way text gets into the file. `parse` executes nothing and never raises: what it
-cannot understand it leaves out. It understands xl's syntax and what xm's files commonly had of
-Python's: lists over several lines, comments anywhere, strings put together, single quotes, `;`
-between statements, `+=`. Sources: xl.cfg(5), xl-disk-configuration(5), xl-network-configuration(5),
-and the lexer of Xen's libxlu.
+`quote` is the only way text gets into the file. In the grub modes and for pygrub the kernel and its
+command line are the guest's own, so nothing of them stands here. How a configuration is read again
+is configread.py's. Sources: xl.cfg(5), xl-disk-configuration(5), xl-network-configuration(5), and
+the lexer of Xen's libxlu.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from dtcxen_soap.vps import Disk, DiskRole, IpAddress, MacAddress, Mib, Nic, Vps
+from dtcxen_soap.vps import BootMode, DiskRole, HvmOptions, Nic, Vps
+from dtcxen_soap.xen.configread import DomuConfig, DomuDisk, parse, texts
+
+__all__ = ["DomuConfig", "DomuDisk", "parse", "quote", "render", "texts"]
 
 NOTE = "# Written by dtcxen, read by xl. Edit it with care: RAM and addresses are read from here."
 CONSOLE = "console=hvc0"
 OLD_CARD_NAMES = "net.ifnames=0"
-
-# -- rendering ------------------------------------------------------------------------------------
+PYGRUB = "pygrub"
+"""Without its directory, which differs between versions of Xen: xl looks into its own."""
+SEED_DEVICE, CD_DEVICE = "xvdc", "hdc"
+_TYPES = {BootMode.PVH_GRUB: "pvh", BootMode.HVM: "hvm"}
+_DEVICES = {
+    BootMode.HVM: {DiskRole.ROOT: "hda", DiskRole.SWAP: "hdb"},
+    BootMode.NETBSD: {DiskRole.ROOT: "0x3", DiskRole.SWAP: "0x4"},
+}
+"""What the guest calls its disks where that is not the role's own name: IDE's for firmware, plain numbers for NetBSD."""
+_FIRMWARE = {"bios": "", "uefi": "ovmf"}
+_WRITABLE, _READ_ONLY = "w", "r"
 
 
 def render(vps: Vps) -> str:
-    """The whole configuration: PV, the node's kernel. ValueError for a value that no configuration can hold."""
+    """The whole configuration. ValueError for a value that no configuration can hold, or none of this boot mode."""
     return "".join(line + "\n" for line in _lines(vps))
 
 
@@ -42,20 +51,58 @@ def quote(text: str) -> str:
 def _lines(vps: Vps) -> Iterator[str]:
     yield NOTE
     yield f"name = {quote(vps.id.name)}"
-    yield 'type = "pv"'
-    yield f"kernel = {quote(vps.kernel)}"
-    if vps.ramdisk:
-        yield f"ramdisk = {quote(vps.ramdisk)}"
+    yield f"type = {quote(_TYPES.get(vps.boot, 'pv'))}"
+    yield from _loaded(vps)
     yield f"memory = {int(vps.ram)}"
     if vps.vcpus is not None:
         yield f"vcpus = {int(vps.vcpus)}"
     yield f"vif = [ {quote(_vif_spec(vps.nic))} ]"
     yield "disk = ["
-    yield from (f"    {quote(_disk_spec(disk))}," for disk in vps.disks)
+    yield from (f"    {quote(spec)}," for spec in _disk_specs(vps))
     yield "]"
-    yield f"root = {quote(f'/dev/{DiskRole.ROOT.value} ro')}"
-    yield f"extra = {quote(' '.join((CONSOLE, OLD_CARD_NAMES, vps.extra)).rstrip())}"
-    yield from ('on_poweroff = "destroy"', 'on_reboot = "restart"', 'on_crash = "restart"')
+    yield from _told(vps)
+    yield from ('on_poweroff = "destroy"', f"on_reboot = {quote(vps.on_reboot)}", 'on_crash = "restart"')
+
+
+def _loaded(vps: Vps) -> Iterator[str]:
+    """What dom0 loads to start the guest: a kernel, GRUB's image in a kernel's place, or pygrub, which fetches the guest's own."""
+    if vps.boot is BootMode.HVM:
+        return
+    if vps.boot is BootMode.PYGRUB:
+        yield f"bootloader = {quote(PYGRUB)}"
+        return
+    yield f"kernel = {quote(vps.kernel)}"
+    if not vps.kernel.startswith("/"):
+        raise ValueError(f"{vps.kernel!r} is not the path of a kernel")
+    if vps.ramdisk:
+        yield f"ramdisk = {quote(vps.ramdisk)}"
+
+
+def _told(vps: Vps) -> Iterator[str]:
+    """What the kernel that dom0 loads is told, or the firmware."""
+    if vps.boot is BootMode.DIRECT:
+        yield f"root = {quote(f'/dev/{DiskRole.ROOT.value} ro')}"
+        yield f"extra = {quote(' '.join((CONSOLE, OLD_CARD_NAMES, vps.extra)).rstrip())}"
+    elif vps.boot is BootMode.NETBSD and vps.extra:
+        yield f"extra = {quote(vps.extra)}"
+    elif vps.boot is BootMode.HVM:
+        yield from _firmware(vps.hvm or HvmOptions())
+
+
+def _firmware(hvm: HvmOptions) -> Iterator[str]:
+    """What is booted, its console on a serial port, and the screen: VNC with a password, or none."""
+    if hvm.firmware not in _FIRMWARE:
+        raise ValueError(f"{hvm.firmware!r} is no firmware")
+    if name := _FIRMWARE[hvm.firmware]:
+        yield f"bios = {quote(name)}"
+    yield f"boot = {quote('dc' if hvm.iso else 'c')}"
+    yield 'serial = "pty"'
+    if hvm.vnc_password is None:
+        yield "vnc = 0"
+        return
+    yield "vnc = 1"
+    yield f"vnclisten = {quote(hvm.vnc_listen)}"
+    yield f"vncpasswd = {quote(hvm.vnc_password.reveal())}"
 
 
 def _vif_spec(nic: Nic) -> str:
@@ -70,187 +117,20 @@ def _vif_spec(nic: Nic) -> str:
     return ",".join(parts)
 
 
-def _disk_spec(disk: Disk) -> str:
+def _disk_specs(vps: Vps) -> Iterator[str]:
+    """The disks in the order of the model, since pygrub reads the first; then what the guest only reads. An HVM guest has its CD drive also when it is empty."""
+    devices = _DEVICES.get(vps.boot, {})
+    yield from (_disk_spec(devices.get(disk.role, disk.role.value), disk.path, _WRITABLE) for disk in vps.disks)
+    if vps.seed:
+        yield _disk_spec(SEED_DEVICE, vps.seed, _READ_ONLY)
+    if vps.boot is BootMode.HVM:
+        iso = vps.hvm.iso if vps.hvm else ""
+        drive = f"{CD_DEVICE},devtype=cdrom"
+        yield _disk_spec(drive, iso, _READ_ONLY) if iso else f"format=empty,vdev={drive},access={_READ_ONLY}"
+
+
+def _disk_spec(device: str, path: str, access: str) -> str:
     """An image file or a volume; xl finds out which. `target` is last because it takes the rest, but for a last comma."""
-    if not disk.path.startswith("/") or disk.path.endswith(","):
-        raise ValueError(f"{disk.path!r} is not the path of a disk")
-    return f"format=raw,vdev={disk.role.value},access=w,target={disk.path}"
-
-
-# -- reading --------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class DomuDisk:
-    """A disk line: the device inside the guest ("" when it is not named) and the file or volume."""
-
-    device: str
-    path: str
-
-
-@dataclass(frozen=True)
-class DomuConfig:
-    """What a configuration says; "", None or () for what it does not."""
-
-    name: str = ""
-    memory: Mib | None = None
-    vcpus: int | None = None
-    kernel: str = ""
-    ramdisk: str = ""
-    macs: tuple[MacAddress, ...] = ()
-    addresses: tuple[IpAddress, ...] = ()
-    disks: tuple[DomuDisk, ...] = ()
-
-    @property
-    def mac(self) -> MacAddress | None:
-        """The first card's address."""
-        return self.macs[0] if self.macs else None
-
-    @property
-    def paths(self) -> tuple[str, ...]:
-        """The files and volumes of its disks."""
-        return tuple(disk.path for disk in self.disks)
-
-
-def parse(text: str) -> DomuConfig:
-    """Read a configuration; never raises."""
-    values = _values(text)
-    vifs = [_parameters(vif) for vif in values.get("vif", ())]
-    memory, vcpus = _number(values, "memory"), _number(values, "vcpus")
-    return DomuConfig(
-        _first(values, "name"), None if memory is None else Mib(memory), vcpus, _first(values, "kernel"), _first(values, "ramdisk"),
-        tuple(mac for vif in vifs for mac in _macs(vif)), tuple(ip for vif in vifs for ip in _ips(vif)),
-        tuple(disk for spec in values.get("disk", ()) if (disk := _disk(spec)).path))
-
-
-def texts(text: str) -> dict[str, str]:
-    """Each setting's value as one text: of a list, the first."""
-    return {name: next(iter(values), "") for name, values in _values(text).items()}
-
-
-# -- statements -----------------------------------------------------------------------------------
-
-_TOKEN = re.compile(
-    r"""(?P<skip>[^\S\n]+|\\\n|\#[^\n]*)
-      | (?P<end>[\n;])
-      | (?P<string>"(?P<double>(?:[^"\\\n]|\\[^\n])*)"?|'(?P<single>(?:[^'\\\n]|\\[^\n])*)'?)
-      | (?P<word>[^\s;\#=+,()\[\]'"\\]+)
-      | (?P<mark>.)""", re.VERBOSE | re.DOTALL)
-_ESCAPE = re.compile(r"\\(.)", re.DOTALL)
-_STATEMENT = re.compile(r"[^\S\n]*[A-Za-z_]\w*[^\S\n]*\+?=")
-
-_Token = tuple[str, str]
-
-
-def _values(text: str) -> dict[str, tuple[str, ...]]:
-    """Every setting with its value as a list of texts, nested lists flattened; the last one counts, as for xl."""
-    values: dict[str, tuple[str, ...]] = {}
-    for tokens in _statements(text):
-        if len(tokens) < 2 or tokens[0][0] != "word":
-            continue
-        name, rest = tokens[0][1], tokens[1:]
-        before = values.get(name, ()) if rest[0] == ("mark", "+") else ()
-        rest = rest[1:] if rest[0] == ("mark", "+") else rest
-        if rest and rest[0] == ("mark", "="):
-            values[name] = before + tuple(_items(rest[1:]))
-    return values
-
-
-def _statements(text: str) -> Iterator[list[_Token]]:
-    """Tokens of each statement, strings without their quotes.
-
-    A list that somebody forgot to close ends where the next setting begins; a string, with its line.
-    """
-    statement: list[_Token] = []
-    depth = 0
-    for match in _TOKEN.finditer(text):
-        kind = match.lastgroup or ""
-        token = _ESCAPE.sub(_unescaped, match["double"] or match["single"] or "") if kind == "string" else match[0]
-        if kind == "end" and (depth <= 0 or (token == "\n" and _STATEMENT.match(text, match.end()))):
-            yield statement
-            statement, depth = [], 0
-        elif kind not in ("skip", "end"):
-            depth += (token in ("[", "(")) - (token in ("]", ")")) if kind == "mark" else 0
-            statement.append((kind, token))
-    yield statement
-
-
-def _items(tokens: Iterable[_Token]) -> Iterator[str]:
-    """The texts between commas and brackets; strings side by side, or added, are one."""
-    item: list[str] = []
-    for kind, token in tokens:
-        if kind in ("string", "word"):
-            item.append(token)
-        elif token in ",[]" and item:
-            yield "".join(item)
-            item = []
-    if item:
-        yield "".join(item)
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    return match[1] if match[1] in "\"'\\" else " " if match[1] in "nrt" else match[0]
-
-
-def _first(values: dict[str, tuple[str, ...]], name: str) -> str:
-    return next(iter(values.get(name, ())), "")
-
-
-def _number(values: dict[str, tuple[str, ...]], name: str) -> int | None:
-    """A number as xl reads it: 0x is hexadecimal, a leading 0 octal."""
-    text = _first(values, name).strip()
-    for pattern, base in ((r"0[xX][0-9a-fA-F]{1,8}", 16), (r"0[0-7]{1,12}", 8), (r"0|[1-9][0-9]{0,11}", 10)):
-        if re.fullmatch(pattern, text, re.ASCII):
-            return int(text, base)
-    return None
-
-
-# -- vifs and disks -------------------------------------------------------------------------------
-
-_PREFIX = re.compile(r"(phy|file|tap2?|aio|tapdisk|ioemu|raw|qcow2?|vhd):")
-_NO_DEVICE = {"", "raw", "qcow", "qcow2", "vhd", "qed", "empty", "aio"}
-
-
-def _parameters(spec: str) -> list[tuple[str, str]]:
-    """The key=value parts of a vif or disk; a part without = has the key ""."""
-    parts = (part.partition("=") for part in spec.split(","))
-    return [(key.strip(), value.strip()) if equals else ("", key.strip()) for key, equals, value in parts]
-
-
-def _macs(vif: list[tuple[str, str]]) -> Iterator[MacAddress]:
-    for key, value in vif:
-        if key == "mac":
-            try:
-                yield MacAddress(value)
-            except ValueError:
-                continue
-
-
-def _ips(vif: list[tuple[str, str]]) -> Iterator[IpAddress]:
-    for word in (word for key, value in vif if key == "ip" for word in value.split()):
-        try:
-            yield ipaddress.ip_address(word.partition("/")[0])
-        except ValueError:
-            continue
-
-
-def _disk(spec: str) -> DomuDisk:
-    """A disk in any of xl's and xm's ways of writing it."""
-    head, target, rest = re.split(r"(^|,)\s*target\s*=", spec, maxsplit=1) if re.search(r"(^|,)\s*target\s*=", spec) else (spec, None, "")
-    parameters = _parameters(head)
-    named = [value for key, value in parameters if key == "vdev"]
-    plain = [value for key, value in parameters if not key]
-    if target is None:
-        rest, plain = (plain[0], plain[1:]) if plain else ("", [])
-    devices = named or [part for part in plain if part not in _NO_DEVICE]
-    device = _PREFIX.sub("", devices[0], count=1).partition(":")[0] if devices else ""
-    return DomuDisk(device, _path(rest.strip().removesuffix(",")))
-
-
-def _path(target: str) -> str:
-    """A target without the prefixes of xm's time; a relative physical device is one of /dev."""
-    prefixes = set()
-    while match := _PREFIX.match(target):
-        prefixes.add(match[1])
-        target = target[match.end():]
-    return f"/dev/{target}" if "phy" in prefixes and target and not target.startswith("/") else target
+    if not path.startswith("/") or path.endswith(","):
+        raise ValueError(f"{path!r} is not the path of a disk")
+    return f"format=raw,vdev={device},access={access},target={path}"

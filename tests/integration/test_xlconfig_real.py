@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dtcxen_soap.vps import BootMode, Disk, DiskRole, ImageType, Mib, Nic, Vps, VpsId
+from dtcxen_soap.vps import BootMode, Disk, DiskRole, HvmOptions, ImageType, Mib, Nic, Secret, Vps, VpsId
 from dtcxen_soap.xen.config import parse, quote, render
 from tests.networks import CASES, MAC
 
@@ -74,6 +74,36 @@ def test_xl_reads_what_was_meant(kernel, image, extra, network):
     assert xl.disks() == [("xvda", image), ("xvdb", "/s")]
     ips = " ".join(str(address.ip) for address in network.nic.addresses)
     assert xl.items("vif") == [f"mac={MAC},ip={ips},bridge=xenbr0".encode()]
+
+
+hostile = st.lists(st.sampled_from(['"', "\\", "'", ",", " ", "]", "[", "phy:/dev/sda,hda,w", "target=", "vdev=hda", "devtype=cdrom", "a", ";", "#"]), min_size=1).map(
+    lambda parts: "/" + "".join(parts).strip()).filter(lambda path: not path.endswith(","))
+any_path = paths | hostile
+GRUB_OF = {BootMode.PVH_GRUB: "/usr/lib/grub-xen/grub-i386-xen_pvh.bin", BootMode.PV_GRUB: "/usr/lib/grub-xen/grub-x86_64-xen.bin"}
+TYPES = {BootMode.PVH_GRUB: "pvh", BootMode.HVM: "hvm"}
+DEVICES = {BootMode.HVM: ("hda", "hdb"), BootMode.NETBSD: ("0x3", "0x4")}
+
+
+@given(st.sampled_from(BootMode), any_path, any_path, any_path, texts, st.none() | texts, st.sampled_from(["bios", "uefi"]))
+def test_xl_sees_exactly_the_disks_that_were_meant_in_every_boot_mode(mode, kernel, root, iso, extra, password, firmware):
+    hvm = HvmOptions(iso, firmware, None if password is None else Secret(password)) if mode is BootMode.HVM else None
+    kernel = GRUB_OF.get(mode, kernel if mode in (BootMode.DIRECT, BootMode.NETBSD) else "")
+    disks = (disk(DiskRole.ROOT, root), disk(DiskRole.SWAP, "/s"))
+    xl = Xl(render(Vps(VpsId(12), Mib(512), disks, Nic(MAC, ()), mode, kernel, extra=extra, hvm=hvm, on_reboot="destroy", seed="/seed")))
+    names = DEVICES.get(mode, ("xvda", "xvdb"))
+    assert xl.disks() == [(names[0], root), (names[1], "/s"), ("xvdc", "/seed"), *([("hdc", iso)] if hvm else [])]
+    assert xl.text("type") == TYPES.get(mode, "pv") and xl.text("on_reboot") == "destroy"
+    assert (xl.text("kernel") or "", xl.text("bootloader")) == (kernel, "pygrub" if mode is BootMode.PYGRUB else None)
+    assert (xl.text("root") is None) == (mode is not BootMode.DIRECT)
+    if hvm:
+        screen = ("1", "127.0.0.1", password) if password is not None else ("0", None, None)
+        assert tuple(xl.text(name) for name in ("vnc", "vnclisten", "vncpasswd")) == screen
+        assert (xl.text("boot"), xl.text("bios"), xl.text("serial")) == ("dc", "ovmf" if firmware == "uefi" else None, "pty")
+
+
+def test_xl_takes_an_empty_cd_drive():
+    xl = Xl(render(Vps(VpsId(12), Mib(512), (disk(DiskRole.ROOT, "/r"),), Nic(MAC, ()), BootMode.HVM, hvm=HvmOptions())))
+    assert xl.disks() == [("hda", "/r"), ("hdc", "")] and xl.text("boot") == "c" and xl.text("vnc") == "0"
 
 
 @given(texts)
