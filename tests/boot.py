@@ -74,16 +74,16 @@ def _fetch_kernel(into: Path) -> None:
     shutil.rmtree(lists)
 
 
-def _kernel() -> tuple[Path, Path]:
+def kernel() -> tuple[Path, Path]:
     """The kernel image and its modules' directory, fetched once; test runs beside this one wait."""
     CACHE.mkdir(parents=True, exist_ok=True)
-    kernel = CACHE / "kernel"
+    fetched = CACHE / "kernel"
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not kernel.is_dir():
-            _fetch_kernel(kernel)
-    (image,) = (kernel / "boot").glob("vmlinuz-*")
-    (modules,) = next(path for path in (kernel / "lib/modules", kernel / "usr/lib/modules") if path.is_dir()).iterdir()
+        if not fetched.is_dir():
+            _fetch_kernel(fetched)
+    (image,) = (fetched / "boot").glob("vmlinuz-*")
+    (modules,) = next(path for path in (fetched / "lib/modules", fetched / "usr/lib/modules") if path.is_dir()).iterdir()
     return image, modules
 
 
@@ -183,9 +183,9 @@ class Console:
         self.type(command)
         return _ESCAPES.sub("", self.wait_for(PROMPT, seconds).removesuffix(PROMPT)).strip()
 
-    def power_off(self, seconds: float = 120) -> int:
-        """Have the guest shut itself down; QEMU's exit code once it has."""
-        self.type("systemctl poweroff")
+    def power_off(self, seconds: float = 120, command: str = "systemctl poweroff") -> int:
+        """Have the guest shut itself down, or reboot, which ends it as well; QEMU's exit code once it has."""
+        self.type(command)
         deadline = time.monotonic() + seconds
         while self._hear(deadline):
             pass
@@ -198,23 +198,30 @@ def booted(root: str, swap: str, mac: str) -> Iterator[Console]:
 
     What its console showed is kept in TRANSCRIPT when the block fails. The guest's network card is plugged in nowhere.
     """
-    image, modules = _kernel()
+    image, modules = kernel()
     with tempfile.NamedTemporaryFile(suffix=".initrd") as initrd:
         initrd.write(_initrd(modules))
         initrd.flush()
-        argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "512", "-nodefaults", "-display", "none", "-no-reboot",
-                "-kernel", str(image), "-initrd", initrd.name, "-append", COMMAND_LINE,
-                "-device", "virtio-serial-pci", "-chardev", "stdio,id=console,signal=off", "-device", "virtconsole,chardev=console",
-                "-drive", f"file={root},format=raw,if=virtio,snapshot=on", "-drive", f"file={swap},format=raw,if=virtio,snapshot=on",
-                "-netdev", "hubport,id=net,hubid=0", "-device", f"virtio-net-pci,netdev=net,mac={mac},romfile="]
-        qemu = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
-        console = Console(qemu)
-        try:
+        with started(str(image), initrd.name, (root, swap), mac, "hubport,hubid=0", COMMAND_LINE) as console:
             yield console
-        except BaseException as error:
-            TRANSCRIPT.write_text(console.text)
-            error.add_note(f"what the console showed: {TRANSCRIPT}")
-            raise
-        finally:
-            qemu.kill()
-            qemu.communicate()
+
+
+@contextmanager
+def started(image: str, initrd: str, disks: tuple[str, ...], mac: str, network: str, command_line: str) -> Iterator[Console]:
+    """A guest of 512 MiB with this kernel, RAM disk, disks and network (of QEMU's -netdev); as `booted`, which tells the rest."""
+    argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "512", "-nodefaults", "-display", "none", "-no-reboot",
+            "-kernel", image, "-initrd", initrd, "-append", command_line,
+            "-device", "virtio-serial-pci", "-chardev", "stdio,id=console,signal=off", "-device", "virtconsole,chardev=console",
+            *(word for disk in disks for word in ("-drive", f"file={disk},format=raw,if=virtio,snapshot=on")),
+            "-netdev", f"{network},id=net", "-device", f"virtio-net-pci,netdev=net,mac={mac},romfile="]
+    qemu = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)
+    console = Console(qemu)
+    try:
+        yield console
+    except BaseException as error:
+        TRANSCRIPT.write_text(console.text)
+        error.add_note(f"what the console showed: {TRANSCRIPT}")
+        raise
+    finally:
+        qemu.kill()
+        qemu.communicate()
