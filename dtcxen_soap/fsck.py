@@ -63,7 +63,7 @@ def plan(request: Fsck, settings: Settings, facts: Facts) -> Plan:
     extra = checker.for_files if root.image_type is ImageType.VBD else ()
     check = Run(
         why=f"Check the {root.content} file system of {root.path}.", argv=(*checker.argv, *extra, "--", root.path), ok_codes=checker.good,
-        outcomes=checker.meanings, marks=checker.marks, contained=True, timeout_seconds=settings.install_timeout_minutes * 60, weight=9)
+        outcomes=checker.meanings, marks=checker.marks, timeout_seconds=settings.install_timeout_minutes * 60, weight=9)
     return Plan(f"check the file system of VPS {request.vps}", (free, check))
 
 
