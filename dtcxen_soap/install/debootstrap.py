@@ -1,7 +1,8 @@
 """Install Debian (and its kin) into a mounted tree with mmdebstrap.
 
 mmdebstrap made the same packages in little more than half of debootstrap's time here, because apt
-resolves and unpacks everything in one go. Signatures are required: the release must be signed by the keyring of
+resolves and unpacks everything in one go. A VPS that boots by a kernel of its own gets Debian's, and
+update-grub, so that the menu follows its owner's upgrades. Signatures are required: the release must be signed by the keyring of
 `debian_keyring`, or by Debian's own.
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 from dtcxen_soap.errors import Failed, ParameterFault, Refused
 from dtcxen_soap.facts import AptSource, NodeFact
+from dtcxen_soap.install.guestkernel import MODES
 from dtcxen_soap.plans import Run, Step
 from dtcxen_soap.settings import Settings
+from dtcxen_soap.vps import BootMode
 
 OS_TYPE = "debian"
 DEBIAN_KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
@@ -18,6 +21,8 @@ COMMANDS = ("mmdebstrap", "unshare", "chroot")
 _MARKS = (
     "running apt-get update", "downloading packages with apt", "extracting archives", "installing essential packages",
     "installing remaining packages", "cleaning package lists")
+KERNEL_PACKAGES = ("linux-image-amd64", "grub2-common")
+"""The kernel with what makes its initial RAM disk, and update-grub. GRUB itself is the node's: it has images for amd64 only."""
 _WEIGHT = 60
 
 
@@ -64,12 +69,12 @@ def refuse_unready(settings: Settings, node: NodeFact) -> None:
             raise Failed("Install Debian.", f"the keyring {keyring} is not there: nothing could be verified")
 
 
-def steps(tree: str, settings: Settings, node: NodeFact) -> tuple[Step, ...]:
+def steps(tree: str, settings: Settings, node: NodeFact, boot: BootMode = BootMode.DIRECT) -> tuple[Step, ...]:
     """The step that fills the empty tree; apt in the VPS keeps the sources it was made from."""
     wanted = release(settings, node)
     argv = ["mmdebstrap", "--mode=root", "--format=directory", "--variant=important", f"--keyring={_keyring(settings)}"]
-    if settings.debian_added_debs:
-        argv.append(f"--include={','.join(settings.debian_added_debs)}")
+    if added := (*settings.debian_added_debs, *(KERNEL_PACKAGES if boot in MODES else ())):
+        argv.append(f"--include={','.join(added)}")
     argv += [wanted, tree, *(str(source) for source in sources(settings, node))]
     return (Run(
         why=f"Install Debian {wanted}, verified by its signatures.", argv=tuple(argv), contained=True, marks=_MARKS, weight=_WEIGHT,

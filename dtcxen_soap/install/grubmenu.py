@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dtcxen_soap.errors import Failed
@@ -116,7 +116,8 @@ def defaults(old: str | None, told: Iterable[str]) -> str:
         old = _NOTE.replace("it anew", "grub.cfg from it") + "\n" + "".join(f"{name}={value}\n" for name, value in _NEW.items())
     wanted = dict(_ALWAYS)
     last = {match[1]: match for match in _SETTING.finditer(old)}
-    wanted[_COMMAND_LINE], more = _joined(last[_COMMAND_LINE][2] if _COMMAND_LINE in last else '""', told)
+    given = [match[2] for match in _SETTING.finditer(old) if match[1] == _COMMAND_LINE]
+    wanted[_COMMAND_LINE], more = _joined(given or ['""'], told)
     new = old
     for match in sorted((last[name] for name in wanted if name in last), key=lambda each: each.start(), reverse=True):
         if match[2].strip("\"'") != wanted[match[1]].strip("\"'"):
@@ -127,10 +128,11 @@ def defaults(old: str | None, told: Iterable[str]) -> str:
     return (f"{new}\n" if lines and new and not new.endswith("\n") else new) + "".join(lines)
 
 
-def _joined(value: str, told: Iterable[str]) -> tuple[str, str]:
-    """A quoted value with the words that it lacks. One that only the shell understands stays, with the words that a later line must add."""
-    bare = value.strip("\"'")
-    lacking = [word for word in told if word not in bare.split()]
+def _joined(given: Sequence[str], told: Iterable[str]) -> tuple[str, str]:
+    """The last of the given values with the words that it lacks. One that only the shell understands stays, and a later line must add those."""
+    bare = given[-1].strip("\"'")
     if re.search(r"[`$\\\"']", bare):
-        return value, " ".join(lacking)
-    return (f'"{" ".join((*bare.split(), *lacking))}"' if lacking else value), ""
+        said = " ".join(given).replace('"', " ").split()
+        return given[-1], " ".join(word for word in told if word not in said)
+    lacking = [word for word in told if word not in bare.split()]
+    return (f'"{" ".join((*bare.split(), *lacking))}"' if lacking else given[-1]), ""

@@ -250,6 +250,33 @@ def test_copy_merges_under_the_own_name_and_follows_nothing_of_the_tree(root: Pa
     assert untouched(outside)
 
 
+@pytest.mark.root
+def test_a_file_is_copied_whole_under_the_name_and_mode_that_were_asked(root: Path, outside: Path, tmp_path: Path) -> None:
+    kernel = tmp_path / "vmlinuz-6.1"
+    kernel.write_bytes(b"kernel" * 50_000)
+    kernel.chmod(0o640)
+    os.symlink("vmlinuz-6.1", tmp_path / "vmlinuz")
+    (root / "boot").mkdir()
+    os.symlink(outside / "etc/passwd", root / "boot/linked")
+    for name in ("boot/vmlinuz-6.1", "boot/linked", "efi/linux"):
+        Tree(str(root)).copy_file(str(tmp_path / "vmlinuz"), name, 0o600)
+    status = (root / "boot/vmlinuz-6.1").stat()
+    assert (root / "boot/vmlinuz-6.1").read_bytes() == kernel.read_bytes()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o600, 0, 0)
+    assert sorted(os.listdir(root / "boot")) == ["linked", "vmlinuz-6.1"] and os.listdir(root / "efi") == ["linux"]
+    assert untouched(outside)
+
+
+@pytest.mark.parametrize("source", ["none", "directory", "fifo"])
+def test_what_is_no_regular_file_is_not_copied_and_leaves_nothing(root: Path, tmp_path: Path, source: str) -> None:
+    (tmp_path / "directory").mkdir()
+    os.mkfifo(tmp_path / "fifo")
+    (root / "boot").mkdir()
+    with pytest.raises(OSError):
+        Tree(str(root)).copy_file(str(tmp_path / source), "boot/vmlinuz")
+    assert os.listdir(root / "boot") == []
+
+
 # -- etc/shadow
 
 

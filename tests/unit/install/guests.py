@@ -66,3 +66,21 @@ def _told(step: Step) -> str:
         case _:
             what = repr(step)
     return f"# {step.why}\n{what}\n"
+
+
+MAGICS = {
+    "gzip": b"\x1f\x8b\x08\0", "xz": b"\xfd7zXZ\0\0\x01", "zstd": b"\x28\xb5\x2f\xfd", "lz4": b"\x02!L\x18", "bzip2": b"BZh9", "lzma": b"]\0\0\x80",
+    "lzo": b"\x89LZO\0\r\n\x1a\n"}
+
+
+def bzimage(compression: str, version: str = "6.1.0-50-amd64", protocol: int = 0x20F, sectors: int = 27, offset: int = 0x2C4) -> bytes:
+    """The beginning of a kernel as Linux's boot protocol lays it out."""
+    head = bytearray((sectors + 1) * 512 + offset)
+    head[0x1F1] = sectors
+    head[0x1FE:0x206] = b"\x55\xaa\xeb\x6aHdrS"
+    head[0x206:0x208] = protocol.to_bytes(2, "little")
+    head[0x20E:0x210] = (0x600).to_bytes(2, "little")
+    head[0x248:0x24C] = offset.to_bytes(4, "little")
+    text = f"{version} (maintainer) #1 SMP".encode() + b"\0"
+    head[0x800:0x800 + len(text)] = text
+    return bytes(head) + MAGICS[compression] + b"\0" * 64

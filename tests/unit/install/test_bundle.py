@@ -29,6 +29,7 @@ def changed(fact: BundleFact, **more) -> BundleFact:
     (changed(FULL, unsafe=("/b/lenny/install_os can be written by others than root",)), "others than root could have changed them: /b/lenny/install_os can be written"),
     (changed(FULL, scripts=frozenset({"custom_os"}), tarballs=()), "no install_os, and no tarballs where one would do"),
     (changed(ONLY_TARBALL, tarballs=("a.tar", "b.tar")), "no install_os, and 2 tarballs"),
+    (changed(FULL, problems=("/b/manifest.json: boot_mode \"x\" is none of a, b",)), '/b/manifest.json: boot_mode "x" is none of'),
     (ONLY_TARBALL, "the node lacks zstd"),
     (changed(ONLY_TARBALL, tarballs=("a.tar.xz",)), "the node lacks xz"),
 ])

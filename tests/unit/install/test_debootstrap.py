@@ -8,10 +8,11 @@ import pytest
 
 from dtcxen_soap.errors import Failed, Refused
 from dtcxen_soap.facts import AptSource, NodeFact
-from dtcxen_soap.install import debootstrap
+from dtcxen_soap.install import debootstrap, guestkernel
 from dtcxen_soap.install.debootstrap import DEBIAN_KEYRING
 from dtcxen_soap.plans import Run
 from dtcxen_soap.settings import load
+from dtcxen_soap.vps import BootMode
 
 NODE = NodeFact(
     "node.example", "id", "bookworm", "6.1.0-1-amd64", commands=frozenset(debootstrap.COMMANDS), keyrings=frozenset({DEBIAN_KEYRING}),
@@ -47,6 +48,16 @@ def test_the_command():
     assert isinstance(step, Run) and step.contained
     assert step.argv[:6] == ("mmdebstrap", "--mode=root", "--format=directory", "--variant=important", f"--keyring={DEBIAN_KEYRING}", "--include=vim,less")
     assert step.argv[6:8] == ("bookworm", "/m/01") and len(step.argv) == 11
+
+
+@pytest.mark.parametrize("boot", [mode for mode in BootMode if mode is not BootMode.DIRECT])
+def test_a_kernel_only_where_the_vps_boots_its_own(boot):
+    made = {asked: debootstrap.steps("/m/01", load(f"debian_added_debs='{asked}'").settings, NODE, boot)[0].argv for asked in ("vim", "")}
+    own = "linux-image-amd64,grub2-common"
+    if boot in guestkernel.MODES:
+        assert f"--include=vim,{own}" in made["vim"] and f"--include={own}" in made[""]
+    else:
+        assert "--include=vim" in made["vim"] and not [word for word in made[""] if "include" in word]
 
 
 def test_what_the_node_lacks_is_told_before_anything_is_touched():
