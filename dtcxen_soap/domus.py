@@ -19,7 +19,7 @@ from dtcxen_soap.facts import MemoryFact, StartedFact
 from dtcxen_soap.plans import paste
 from dtcxen_soap.processes import unheard
 from dtcxen_soap.vps import Mib
-from dtcxen_soap.xen import xl
+from dtcxen_soap.xen import bootmode, xl
 
 XEN_CAPABILITIES = "/proc/xen/capabilities"
 POLL_SECONDS = 0.5
@@ -88,6 +88,11 @@ def memory(dom0: Dom0) -> MemoryFact:
     except (KeyError, ValueError):
         return MemoryFact(Mib(0), Mib(0), trouble=_ending(ran.code) if ran.code else "xl info does not tell the free memory")
     return MemoryFact(free, total, xl.ballooning(_conf(dom0), info.get("xen_commandline", "")))
+
+
+def runs_hvm(dom0: Dom0, toolstack: str) -> bool:
+    """Whether PVH and HVM guests can run here; False where there is no Xen to say so."""
+    return has_xen(dom0, toolstack) and bootmode.runs_hvm(xl.parse_info(dom0.capture(xl.INFO).output).get("virt_caps", ""))
 
 
 def _conf(dom0: Dom0) -> str:

@@ -71,6 +71,11 @@ class NeedInstall:
 
 
 @dataclass(frozen=True)
+class NeedQemu:
+    """The device model of HVM guests: Facts.qemu."""
+
+
+@dataclass(frozen=True)
 class NeedHooks:
     """The admin's hooks of an operation: Facts.hooks."""
 
@@ -119,7 +124,7 @@ class NeedLog:
 
 
 Need = (
-    NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedHooks | NeedIsos | NeedPings
+    NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedQemu | NeedHooks | NeedIsos | NeedPings
     | NeedOsList | NeedJobs | NeedLog
 )
 
@@ -303,7 +308,7 @@ class AptSource:
 
 @dataclass(frozen=True)
 class NodeFact:
-    """The dom0 itself. `loaders` are the paths of GRUB images for guests, firmware and QEMU that exist; `hvm`: its processor can run PVH and HVM guests."""
+    """The dom0 itself. `loaders` are the paths of GRUB images for guests and of pygrub that exist; `hvm`: its processor can run PVH and HVM guests."""
 
     hostname: str
     node_id: str
@@ -319,8 +324,20 @@ class NodeFact:
 
 
 @dataclass(frozen=True)
+class QemuFact:
+    """The device model of HVM guests, `path` "" where there is none. `vnc_passwords`: it can compare them; `uefi`: there is firmware for it."""
+
+    path: str = ""
+    vnc_passwords: bool = False
+    uefi: bool = False
+
+
+@dataclass(frozen=True)
 class BundleFact:
-    """A bundle of os_dir: the scripts it has, its tarballs (both as names within `path`), and why it must not be run, if so."""
+    """A bundle of os_dir: the scripts it has, its tarballs (both as names within `path`), and why it must not be run, if so.
+
+    `unsafe` is what others could have changed, `problems` what is wrong with its manifest, which may name its `boot_mode`.
+    """
 
     name: str
     path: str
@@ -328,6 +345,7 @@ class BundleFact:
     tarballs: tuple[str, ...]
     unsafe: tuple[str, ...] = ()
     boot_mode: BootMode | None = None
+    problems: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -417,6 +435,7 @@ class Facts:
     busy: str = ""
     tenancy: TenancyFact = TenancyFact(0)
     node: NodeFact = NodeFact("", "", "", "")
+    qemu: QemuFact = QemuFact()
     bundle: BundleFact | None = None
     taken_macs: Mapping[MacAddress, str] = field(default_factory=dict)
     hooks: HookFact = HookFact()

@@ -72,4 +72,4 @@ def _configuration(dom0: Dom0, settings: Settings, vps: VpsId) -> DomuFact:
         return DomuFact(dom0.exists(config_path(vps, settings)), toolstack=toolstack, previous=previous)
     return DomuFact(
         True, paths=config.paths, toolstack=toolstack, previous=previous, config_memory=config.memory, config_mac=config.mac, config_addresses=config.addresses,
-        config_vcpus=config.vcpus, lacking=tuple(path for path in config.paths if path.startswith("/") and not dom0.exists(path)))
+        config_vcpus=config.vcpus, boot=config.boot, lacking=tuple(path for path in config.paths if path.startswith("/") and not dom0.exists(path)))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
 
+from dtcxen_soap import domus
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import AptSource, NodeFact
 from dtcxen_soap.install import aptsources
 from dtcxen_soap.install.debootstrap import DEBIAN_KEYRING
 from dtcxen_soap.settings import Settings
+from dtcxen_soap.xen import bootmode
 
 COMMANDS = (
     "mkfs.ext3", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "mkswap", "mount", "umount", "losetup", "chroot", "unshare",
@@ -18,6 +21,7 @@ KERNEL_NAMES = ("vmlinuz-", "vmlinux-", "initrd.img-", "initramfs-")
 KEYRING_DIRECTORIES = ("/usr/share/keyrings", "/etc/apt/keyrings", "/etc/apt/trusted.gpg.d")
 TEXTS = ("motd", "bashrc", "authorized_keys2")
 _APT = "/etc/apt"
+_XEN_VERSION = re.compile(r"xen-[0-9.]+")
 
 
 def node(dom0: Dom0, settings: Settings) -> NodeFact:
@@ -25,7 +29,7 @@ def node(dom0: Dom0, settings: Settings) -> NodeFact:
     sources = apt_sources(dom0)
     return NodeFact(
         dom0.hostname(), _line(dom0, "/etc/machine-id"), _release(dom0), dom0.uname_release(), frozenset(_kernels(dom0, settings)), dom0.commands(COMMANDS),
-        sources, frozenset(_keyrings(dom0, settings, sources)), _texts(dom0, settings))
+        sources, frozenset(_keyrings(dom0, settings, sources)), _texts(dom0, settings), frozenset(_loaders(dom0)), domus.runs_hvm(dom0, settings.toolstack))
 
 
 def apt_sources(dom0: Dom0) -> tuple[AptSource, ...]:
@@ -49,7 +53,15 @@ def _kernels(dom0: Dom0, settings: Settings) -> list[str]:
     """Paths that exist: kernels and initial RAM disks in /boot, modules of each, and what the settings name."""
     found = [f"/boot/{name}" for name in dom0.listdir("/boot") if name.startswith(KERNEL_NAMES)]
     found += [f"/lib/modules/{name}" for name in dom0.listdir("/lib/modules")]
-    return found + [path for path in (settings.KERNELPATH, settings.INITRDPATH, settings.KMOD_PATH) if path and dom0.exists(path)]
+    named = (settings.KERNELPATH, settings.INITRDPATH, settings.KMOD_PATH, settings.bsd_kernel_path, settings.bsd_install_kernel_path)
+    return found + [path for path in named if path and dom0.exists(path)]
+
+
+def _loaders(dom0: Dom0) -> list[str]:
+    """Paths that exist: what fetches a guest's own kernel, pygrub of whichever version of Xen."""
+    versions = [f"/usr/lib/{name}/bin" for name in dom0.listdir("/usr/lib") if _XEN_VERSION.fullmatch(name)]
+    places = (*bootmode.GRUB.values(), *(f"{directory}/pygrub" for directory in (*bootmode.PYGRUB_DIRECTORIES, *versions)))
+    return [path for path in places if dom0.exists(path)]
 
 
 def _keyrings(dom0: Dom0, settings: Settings, sources: tuple[AptSource, ...]) -> list[str]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import stat
 from collections.abc import Iterator
 
 from dtcxen_soap.facts import BundleFact, HookFact
+from dtcxen_soap.nodefiles import read_bytes
 from dtcxen_soap.settings import Settings
+from dtcxen_soap.vps import BootMode
+from dtcxen_soap.xen.bootmode import INSTALLABLE
 
 SCRIPTS = ("install_os", "custom_os", "setup_network", "last_stage_custom")
 TARBALLS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")
+MANIFEST = "manifest.json"
 PHASES = ("pre", "post", "error")
+_BOOT_MODE = "boot_mode"
+_MOST_MANIFEST_BYTES = 1 << 20
 _BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOOK_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
@@ -36,7 +43,24 @@ def bundle(settings: Settings, name: str) -> BundleFact | None:
     files = [each for each in _names(path) if _is_file(f"{path}/{each}")]
     scripts = frozenset(each for each in SCRIPTS if each in files)
     tarballs = tuple(each for each in files if each.endswith(TARBALLS))
-    return BundleFact(name, path, scripts, tarballs, tuple(_objections(settings.os_dir, path, (*sorted(scripts), *tarballs))))
+    manifest = (MANIFEST,) if MANIFEST in files else ()
+    mode, problems = _manifest(f"{path}/{MANIFEST}") if manifest else (None, ())
+    return BundleFact(name, path, scripts, tarballs, tuple(_objections(settings.os_dir, path, (*sorted(scripts), *tarballs, *manifest))), mode, problems)
+
+
+def _manifest(path: str) -> tuple[BootMode | None, tuple[str, ...]]:
+    """The boot mode that a bundle's manifest names, and what is wrong with it; whatever else it holds is others' business."""
+    try:
+        manifest = json.loads(read_bytes(path, _MOST_MANIFEST_BYTES))
+    except (OSError, ValueError, RecursionError) as error:
+        return None, (f"{path} cannot be read: {error}",)
+    if not isinstance(manifest, dict):
+        return None, (f"{path} is no JSON object",)
+    word = manifest.get(_BOOT_MODE)
+    modes = {mode.value: mode for mode in INSTALLABLE}
+    if word is None or (isinstance(word, str) and word in modes):
+        return modes.get(word or ""), ()
+    return None, (f"{path}: {_BOOT_MODE} {json.dumps(word)} is none of {', '.join(modes)}",)
 
 
 def _objections(os_dir: str, path: str, used: tuple[str, ...]) -> Iterator[str]:

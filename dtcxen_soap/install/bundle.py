@@ -39,6 +39,8 @@ def refuse_unready(bundle: BundleFact, node: NodeFact) -> None:
     why = f"Install the bundle {bundle.name}."
     if bundle.unsafe:
         raise Failed(why, f"its scripts would run as root, and others than root could have changed them: {'; '.join(bundle.unsafe)}")
+    if bundle.problems:
+        raise Failed(why, "; ".join(bundle.problems))
     if INSTALL not in bundle.scripts and len(bundle.tarballs) != 1:
         raise Failed(why, f"it has no {INSTALL}, and {len(bundle.tarballs) or 'no'} tarballs where one would do: {bundle.path}")
     lacking = [command for command in _commands(bundle) if command not in node.commands]

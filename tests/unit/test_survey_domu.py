@@ -13,7 +13,7 @@ from dtcxen_soap import survey_domu as survey
 from dtcxen_soap.facts import DomuFact
 from dtcxen_soap.processes import Ran
 from dtcxen_soap.settings import load
-from dtcxen_soap.vps import MacAddress, Mib, VpsId
+from dtcxen_soap.vps import BootMode, MacAddress, Mib, VpsId
 from dtcxen_soap.xen import xl
 from tests.fakes import ScriptedDom0
 
@@ -96,6 +96,12 @@ def test_what_the_configuration_says_and_which_of_its_disks_are_there() -> None:
     dom0.files["/m/xen01.img"] = b""
     fact = survey.domu(dom0, XL, VPS)
     assert (fact.lacking, fact.config_vcpus) == (("/dev/vg0/xen01swap",), 2), "a name that is no path is xl's business"
+
+
+def test_how_it_boots_is_what_its_configuration_says() -> None:
+    assert survey.domu(node(xen01=CONFIG), XL, VPS).boot is None
+    assert survey.domu(node(xen01=CONFIG + 'bootloader = "pygrub"\n'), XL, VPS).boot is BootMode.PYGRUB
+    assert survey.domu(node(xen01=CONFIG + 'type = "pvh"\nkernel = "/usr/lib/grub-xen/grub-i386-xen_pvh.bin"\n'), XL, VPS).boot is BootMode.PVH_GRUB
 
 
 def test_the_configuration_before_is_told() -> None:

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 from dtcxen_soap.facts import AptSource, NodeFact
 from dtcxen_soap.install.debootstrap import DEBIAN_KEYRING
+from dtcxen_soap.processes import Ran
 from dtcxen_soap.settings import load
 from dtcxen_soap.survey_node import apt_sources, node
+from dtcxen_soap.xen import xl
 from tests.fakes import ScriptedDom0
 
-SETTINGS = load("config_dir=/conf\nKERNELPATH=/srv/kernel\nINITRDPATH=/srv/absent\nKMOD_PATH=/srv/modules\ndebian_keyring=/srv/keys.gpg").settings
+DATA = Path(__file__).parents[1] / "data"
+SETTINGS = load(
+    "config_dir=/conf\nbsd_kernel_path=/srv/netbsd\nbsd_install_kernel_path=/srv/absent\n"
+    "KERNELPATH=/srv/kernel\nINITRDPATH=/srv/absent\nKMOD_PATH=/srv/modules\ndebian_keyring=/srv/keys.gpg").settings
 FILES = {
     "/etc/machine-id": "0123456789abcdef0123456789abcdef\n",
     "/etc/os-release": 'NAME="Debian GNU/Linux"\nVERSION_CODENAME=bookworm\nID=debian\n',
@@ -39,6 +46,29 @@ def test_all_of_it() -> None:
 def test_a_bare_node() -> None:
     fact = node(ScriptedDom0(), SETTINGS)
     assert (fact.node_id, fact.release, fact.kernels, fact.apt_sources, fact.keyrings, fact.texts) == ("", "", frozenset(), (), frozenset(), {})
+
+
+XEN = {"/proc/xen/capabilities": "control_d\n"}
+
+
+def test_what_can_stand_before_a_guests_kernel() -> None:
+    there = ("/usr/lib/grub-xen/grub-i386-xen_pvh.bin", "/usr/lib/grub-xen/grub-x86_64-xen.bin", "/usr/lib/xen-4.17/bin/pygrub")
+    others = ("/usr/lib/grub-xen/grub-i386-xen.bin", "/usr/lib/xen-4.17/bin/xl", "/usr/lib/xenfoo/bin/pygrub", "/usr/bin/pygrub")
+    assert node(ScriptedDom0(files=dict.fromkeys((*there, *others), "")), SETTINGS).loaders == frozenset(there)
+
+
+def test_whether_pvh_and_hvm_guests_can_run() -> None:
+    real = (DATA / "xl-info-4.17-three-domus.txt").read_text()
+    assert node(ScriptedDom0({xl.INFO: real}, XEN), SETTINGS).hvm
+    without = re.sub("^(virt_caps +: ).*", r"\1pv", real, flags=re.MULTILINE)
+    assert "virt_caps              : pv\n" in without and not node(ScriptedDom0({xl.INFO: without}, XEN), SETTINGS).hvm
+    assert not node(ScriptedDom0({xl.INFO: Ran(127, "")}, XEN), SETTINGS).hvm
+    dom0 = ScriptedDom0({xl.INFO: real})
+    assert not node(dom0, SETTINGS).hvm and ("capture", xl.INFO) not in dom0.calls, "no Xen: nobody asks xl"
+
+
+def test_kernels_of_netbsd_that_are_there() -> None:
+    assert node(ScriptedDom0(files={"/srv/netbsd": ""}), SETTINGS).kernels == {"/srv/netbsd"}
 
 
 def test_quoted_release_and_none() -> None:

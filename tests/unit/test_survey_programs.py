@@ -11,6 +11,7 @@ import pytest
 from dtcxen_soap import survey_programs as survey
 from dtcxen_soap.facts import HookFact
 from dtcxen_soap.settings import Settings, load
+from dtcxen_soap.vps import BootMode
 
 
 @pytest.fixture(autouse=True)
@@ -62,6 +63,32 @@ def test_what_a_bundle_holds(settings: Settings, bundle: Path) -> None:
     assert fact is not None
     assert (fact.name, fact.path, fact.unsafe) == ("centos6", str(bundle), ())
     assert (fact.scripts, fact.tarballs) == ({"install_os", "custom_os"}, ("base.tar.gz", "more.tar.zst"))
+
+
+def test_its_manifest_may_name_a_boot_mode(settings: Settings, bundle: Path) -> None:
+    put(f"{bundle}/manifest.json", 0o644, '{"boot_mode": "pygrub", "sha256": {}, "boot_modes": 7}')
+    fact = survey.bundle(settings, "centos6")
+    assert fact and (fact.boot_mode, fact.problems, fact.unsafe) == (BootMode.PYGRUB, (), ())
+    put(f"{bundle}/manifest.json", 0o644, "{}")
+    fact = survey.bundle(settings, "centos6")
+    assert fact and (fact.boot_mode, fact.problems) == (None, ())
+
+
+@pytest.mark.parametrize(("text", "problem"), [
+    ('{"boot_mode": "grub"}', 'manifest.json: boot_mode "grub" is none of pvh-grub, pv-grub, direct, pygrub'), ('{"boot_mode": "hvm"}', '"hvm" is none of'),
+    ('{"boot_mode": ["pv-grub"]}', '["pv-grub"] is none of'), ('{"boot_mode": ""}', "is none of"), ("[]", "is no JSON object"), ("{", "cannot be read"),
+    ("[" * 100_000, "cannot be read"),
+    ('"' + "x" * (1 << 20) + '"', "cannot be read")])
+def test_a_manifest_that_is_none_is_told(settings: Settings, bundle: Path, text: str, problem: str) -> None:
+    put(f"{bundle}/manifest.json", 0o644, text)
+    fact = survey.bundle(settings, "centos6")
+    assert fact and fact.boot_mode is None and problem in fact.problems[0] and str(bundle) in fact.problems[0]
+
+
+def test_a_manifest_that_leads_out_of_the_bundles_is_not_trusted(settings: Settings, bundle: Path, tmp_path: Path) -> None:
+    put(f"{tmp_path}/elsewhere.json", 0o644, "{}")
+    (bundle / "manifest.json").symlink_to(tmp_path / "elsewhere.json")
+    assert any("manifest.json leads out of" in each for each in unsafe(settings))
 
 
 @pytest.mark.parametrize("name", ["centos7", "..", ".", "../os/centos6", ""])
