@@ -20,7 +20,7 @@ from dtcxen_soap.plans import Run
 from dtcxen_soap.settings import Settings
 
 PACKAGES = (
-    "busybox", "kmod", "login", "passwd", "procps", "openssh-server", "e2fsprogs", "xfsprogs", "btrfs-progs", "dosfstools", "lvm2", "mdadm",
+    "busybox", "mount", "kmod", "login", "passwd", "procps", "openssh-server", "e2fsprogs", "xfsprogs", "btrfs-progs", "dosfstools", "lvm2", "mdadm",
     "cryptsetup-bin", "fdisk", "gdisk", "rsync", "iproute2", "iputils-ping", "nano", "less")
 DATA = posixpath.join(posixpath.dirname(__file__), "data/rescue")
 OWN = (
