@@ -45,9 +45,13 @@ class RolledBack:
 
 @dataclass(frozen=True)
 class ConfigWritten:
-    """writeXenHVMconf, changeBSDkernel: the domU's configuration was written; the one before it, if there was one, is kept beside it."""
+    """writeXenHVMconf, changeBSDkernel: the domU's configuration was written; the one before it, if there was one, is kept beside it.
+
+    `screen` is where VNC listens: an address of the node, or a UNIX socket that only root reaches; "" without a screen.
+    """
 
     path: str
+    screen: str = ""
     plan: tuple[str, ...] = ()
 
 

@@ -71,6 +71,11 @@ def seed_path(vps: VpsId, settings: Settings) -> str:
     return f"{settings.state_dir}/rescue/{vps.name}.seed"
 
 
+def screen_path(vps: VpsId, settings: Settings) -> str:
+    """The UNIX socket of an HVM guest's screen, in a directory that only root can enter."""
+    return f"{settings.state_dir}/screens/{vps.name}.vnc"
+
+
 def refuse_in_use(facts: Facts, vps: VpsId, doing: str) -> None:
     """Raise Busy while a domU of the VPS lives or anything holds one of its disks; Failed when that, or what disks it has, cannot be known."""
     refuse_unknown(facts, vps, doing)
@@ -246,6 +251,7 @@ def _forget(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
         RemoveFile(why="Remove the domU's configuration.", path=path, destroys=f"the configuration of {vps.name}"),
         RemoveFile(why="Remove the configuration before it.", path=previous_config_path(vps, settings)),
         RemoveFile(why="Let go of the ISO in its CD drive.", path=pinned_iso_path(vps, settings)),
+        RemoveFile(why="Remove the socket of its screen.", path=screen_path(vps, settings)),
         RemoveFile(why="Remove the configuration of its rescue system.", path=rescue_config_path(vps, settings)),
         RemoveFile(why="Remove what its rescue system was told.", path=seed_path(vps, settings)),
         RemoveFile(why="Remove the configuration of its single-user mode.", path=single_config_path(vps, settings)),

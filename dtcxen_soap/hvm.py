@@ -2,25 +2,23 @@
 
 An ISO lies where its owner may replace it at any time, by a link to another's disk too. So the
 configuration names not that path but a second name of the very file, in a directory that only root
-can write; an ISO's name never gets into a configuration. The screen is VNC, and either has a
-password or does not exist.
+can write; an ISO's name never gets into a configuration. The screen is VNC with a password, where
+the node's QEMU can compare one; else it is at a socket that nobody but root can reach.
 """
 
 from __future__ import annotations
 
+import re
+
 from dtcxen_soap import configfile, disks
 from dtcxen_soap.answers import ConfigWritten
 from dtcxen_soap.errors import Missing, ParameterFault, Refused
-from dtcxen_soap.facts import Facts, IsoFact, Need, NeedDisks, NeedDomu, NeedInstall, NeedIsos, NeedTenancy, NodeFact
+from dtcxen_soap.facts import Facts, IsoFact, Need, NeedDisks, NeedDomu, NeedInstall, NeedIsos, NeedQemu, NeedTenancy
 from dtcxen_soap.plans import MakeDirectory, PinFile, Plan, RemoveFile, Step
 from dtcxen_soap.requests import HvmConfig
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import BootMode, DiskRole, HvmOptions, Nic, Vps
 
-QEMU = ("/usr/libexec/xen-qemu-system-i386", "/usr/lib/xen/bin/qemu-system-i386", "/usr/bin/qemu-system-i386")
-"""Where the toolstack looks for its device model: Debian's own, upstream's, and the plain one."""
-OVMF = ("/usr/share/ovmf/OVMF.fd", "/usr/lib/xen/boot/ovmf.bin")
-"""Firmware of firmware = "uefi"; that of the BIOS comes with QEMU."""
 _OPERATION = "writeXenHVMconf"
 _MOST_TOLD = 20
 
@@ -28,44 +26,50 @@ _MOST_TOLD = 20
 def needs(request: HvmConfig, settings: Settings) -> tuple[Need, ...]:
     """The disks, what runs, the ISOs, and what the node can."""
     vps = request.vps
-    return NeedDisks(vps), NeedDomu(vps), NeedIsos(vps), NeedInstall(vps), NeedTenancy(vps)
+    return NeedDisks(vps), NeedDomu(vps), NeedIsos(vps), NeedInstall(vps), NeedQemu(), NeedTenancy(vps)
 
 
 def plan(request: HvmConfig, settings: Settings, facts: Facts) -> Plan:
     """Write the configuration. Raises Refused, Missing, Busy or Failed before anything is planned."""
-    _refuse(request, facts)
+    _refuse(request, settings, facts)
     iso = None if request.boots_disk else _iso(request, facts)
     vps = _vps(request, settings, facts)
     steps = (
-        configfile.must_be_down(vps.id, facts),
+        configfile.must_be_down(vps.id, facts), *_screens(request, settings),
         *configfile.steps(vps, settings, facts, autostart=request.boots_disk),
         *(_pin(iso, request, settings) if iso else ()),
         *configfile.keep_previous(vps.id, settings, facts),
         *(() if iso else _unpin(request, settings)))
-    return Plan(f"configure VPS {vps.id} for HVM, booting {request.boot}", steps, ConfigWritten(disks.config_path(vps.id, settings)))
+    return Plan(f"configure VPS {vps.id} for HVM, booting {request.boot}", steps, ConfigWritten(
+        disks.config_path(vps.id, settings), settings.vnc_listen if request.vnc_password else _socket(request, settings)))
 
 
 # -- before anything is touched -------------------------------------------------------------------
 
 
-def _refuse(request: HvmConfig, facts: Facts) -> None:
+def _refuse(request: HvmConfig, settings: Settings, facts: Facts) -> None:
     disks.refuse_in_use(facts, request.vps, _OPERATION)
     if facts.tenancy.blocked:
         raise Refused(ParameterFault(_OPERATION, "vps", "InvalidParameter", f"VPS {request.vps} is blocked: {facts.tenancy.blocked}", "killVPSDisk first"))
     if facts.disk(DiskRole.ROOT) is None:
         raise Missing(f"{_OPERATION}: VPS {request.vps} has no root disk: call setupVPSDisk first")
-    refuse_unable(facts.node, request.firmware or "bios")
+    _refuse_unable(request, settings, facts)
 
 
-def refuse_unable(node: NodeFact, firmware: str) -> None:
-    """Raise Refused where this node cannot run an HVM guest with that firmware, by what it lacks."""
-    if not node.hvm:
-        raise Refused(ParameterFault(
-            _OPERATION, "", "InvalidParameter", "this node cannot run HVM guests", "a Xen dom0 whose processor has VT-x or AMD-V (xl info: virt_caps)"))
-    if not any(path in node.loaders for path in QEMU):
-        raise Refused(ParameterFault(_OPERATION, "", "InvalidParameter", "this node has no QEMU for HVM guests", "the package qemu-system-xen on the node"))
-    if firmware == "uefi" and not any(path in node.loaders for path in OVMF):
-        raise Refused(ParameterFault(_OPERATION, "firmware", "InvalidParameter", "uefi: this node has no such firmware", "bios, or the package ovmf on the node"))
+def _refuse_unable(request: HvmConfig, settings: Settings, facts: Facts) -> None:
+    """Raise Refused where this node cannot do what is asked, by what it lacks."""
+    def refused(parameter: str, problem: str, expected: str) -> Refused:
+        return Refused(ParameterFault(_OPERATION, parameter, "InvalidParameter", problem, expected))
+
+    if not facts.node.hvm:
+        raise refused("", "this node cannot run HVM guests", "a Xen dom0 whose processor has VT-x or AMD-V (xl info: virt_caps)")
+    if not facts.qemu.path:
+        raise refused("", "this node has no QEMU for HVM guests", "the package qemu-system-xen on the node")
+    if request.firmware == "uefi" and not facts.qemu.uefi:
+        raise refused("firmware", "uefi: this node has no such firmware", "bios, or the package ovmf on the node")
+    if request.vnc_password is not None and not facts.qemu.vnc_passwords:
+        raise refused("vncPassword", f"{facts.qemu.path} of this node was built without what VNC passwords need, as Debian's is, and would not start",
+                      f"no_vnc: root of the node reaches the screen at {disks.screen_path(request.vps, settings)}")
 
 
 def _iso(request: HvmConfig, facts: Facts) -> IsoFact:
@@ -88,10 +92,22 @@ def iso_path(request: HvmConfig, settings: Settings) -> str:
 
 def _vps(request: HvmConfig, settings: Settings, facts: Facts) -> Vps:
     options = HvmOptions(
-        "" if request.boots_disk else iso_path(request, settings), request.firmware or "bios", request.vnc_password, settings.vnc_listen)
+        "" if request.boots_disk else iso_path(request, settings), request.firmware or "bios", request.vnc_password, settings.vnc_listen,
+        _socket(request, settings))
     nic = Nic(configfile.mac(request.vps, settings, facts), request.addresses, settings.xen_bridge)
     return Vps(
         request.vps, request.ram, tuple(disks.disk(found) for found in facts.disks), nic, BootMode.HVM, vcpus=facts.domu.config_vcpus, hvm=options)
+
+
+def _socket(request: HvmConfig, settings: Settings) -> str:
+    """The screen's socket; "" below a state_dir whose name QEMU's options or a socket address could not hold."""
+    path = disks.screen_path(request.vps, settings)
+    return path if re.fullmatch(r"/[A-Za-z0-9._/-]{1,100}", path) else ""
+
+
+def _screens(request: HvmConfig, settings: Settings) -> tuple[Step, ...]:
+    path = _socket(request, settings)
+    return (MakeDirectory(why="Have a place for screens that only root can reach.", path=path.rpartition("/")[0], mode=0o700),) if path else ()
 
 
 def _pin(iso: IsoFact, request: HvmConfig, settings: Settings) -> tuple[Step, ...]:

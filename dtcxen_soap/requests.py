@@ -191,7 +191,7 @@ class HvmConfig(Request):
     ram: Mib = _parameter(types.RAM_SIZE, "ramSizeMib", "ramsize", "RAM in MiB.")
     addresses: tuple[Address, ...] = _parameter(types.ADDRESSES, "addresses", "allipaddrs", "Addresses of the VPS, for the node's anti-spoofing.")
     vnc_password: Secret | None = _parameter(
-        types.VNC_PASSWORD, "vncPassword", "vncpassword", "Password of the screen; no_vnc, empty or absent: no screen.", optional=True, secret=True)
+        types.VNC_PASSWORD, "vncPassword", "vncpassword", "Password of the screen; no_vnc, empty or absent: only root of the node reaches it.", optional=True, secret=True)
     boot: str = _parameter(types.BOOT_FROM, "boot", "howtoboot", "hdd, or the exact name of one of the VPS's ISOs.")
     firmware: str | None = _parameter(types.FIRMWARE, "firmware", "", "bios or uefi; bios when absent.", optional=True)
     plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)

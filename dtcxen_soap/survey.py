@@ -10,7 +10,18 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_never
 
-from dtcxen_soap import domus, survey_content, survey_disks, survey_domu, survey_isos, survey_node, survey_programs, survey_rescue, survey_volumes
+from dtcxen_soap import (
+    domus,
+    survey_content,
+    survey_disks,
+    survey_domu,
+    survey_isos,
+    survey_node,
+    survey_programs,
+    survey_qemu,
+    survey_rescue,
+    survey_volumes,
+)
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import (
     Facts,
@@ -26,6 +37,7 @@ from dtcxen_soap.facts import (
     NeedMemory,
     NeedOsList,
     NeedPings,
+    NeedQemu,
     NeedRescue,
     NeedStarted,
     NeedTenancy,
@@ -85,6 +97,8 @@ class Survey:
                 return self._kept(settings)
             case NeedInstall(_, os_type):
                 return self._install(os_type, settings)
+            case NeedQemu():
+                return {"qemu": survey_qemu.qemu(self._dom0)}
             case NeedHooks(operation):
                 return {"hooks": survey_programs.hooks(settings, operation)}
             case NeedIsos(vps):

@@ -206,7 +206,7 @@ VPS = _string("VpsName", "a VPS number from 01 to 9999 (max_vps_id), with or wit
 OS_TYPE = _string("OsType", "a name of letters, digits and ._-", "[A-Za-z0-9][A-Za-z0-9._-]*", lambda text, s: text, 64)
 PASSWORD = _string("Password", "1 to 255 printable characters", "[^\\x00-\\x1f\\x7f-\\x9f]+", lambda text, s: Secret(text))
 VNC_PASSWORD = _string(
-    "VncPassword", "1 to 8 printable ASCII characters, which is all that VNC compares; no_vnc: no screen", "[!-~]+",
+    "VncPassword", "1 to 8 printable ASCII characters, which is all that VNC compares; no_vnc: none", "[!-~]+",
     lambda text, s: None if text == "no_vnc" else Secret(text), 8)
 BOOT_FROM = _string("BootFrom", "hdd, or the name of one of the VPS's ISOs", "[^\\x00-\\x1f\\x7f-\\x9f/]+", lambda text, s: text)
 HOSTNAME = _string(

@@ -182,13 +182,15 @@ class HvmOptions:
     """What only an HVM guest has: what it boots, and its screen.
 
     `iso` is the path of the image in its CD drive, "" for an empty one; it is booted first. The
-    screen is served over VNC at `vnc_listen`, or not at all when `vnc_password` is None.
+    screen is served over VNC at `vnc_listen` when there is a `vnc_password`; without one at the UNIX
+    socket `vnc_socket`, which nobody but root may reach, or not at all.
     """
 
     iso: str = ""
     firmware: str = "bios"
     vnc_password: Secret | None = None
     vnc_listen: str = "127.0.0.1"
+    vnc_socket: str = ""
 
 
 @dataclass(frozen=True)

@@ -90,19 +90,21 @@ def _told(vps: Vps) -> Iterator[str]:
 
 
 def _firmware(hvm: HvmOptions) -> Iterator[str]:
-    """What is booted, its console on a serial port, and the screen: VNC with a password, or none."""
+    """What is booted, its console on a serial port, and the screen: VNC with a password, or at a socket, or none."""
     if hvm.firmware not in _FIRMWARE:
         raise ValueError(f"{hvm.firmware!r} is no firmware")
     if name := _FIRMWARE[hvm.firmware]:
         yield f"bios = {quote(name)}"
     yield f"boot = {quote('dc' if hvm.iso else 'c')}"
     yield 'serial = "pty"'
-    if hvm.vnc_password is None:
+    if hvm.vnc_password is not None:
+        yield from ("vnc = 1", f"vnclisten = {quote(hvm.vnc_listen)}", f"vncpasswd = {quote(hvm.vnc_password.reveal())}")
+    elif hvm.vnc_socket:
+        if not re.fullmatch(r"/[A-Za-z0-9._/-]+", hvm.vnc_socket):
+            raise ValueError(f"{hvm.vnc_socket!r} is not the path of a socket as QEMU reads it")
+        yield from ("vnc = 1", f"vnclisten = {quote(f'unix:{hvm.vnc_socket}')}", "vncunused = 0")
+    else:
         yield "vnc = 0"
-        return
-    yield "vnc = 1"
-    yield f"vnclisten = {quote(hvm.vnc_listen)}"
-    yield f"vncpasswd = {quote(hvm.vnc_password.reveal())}"
 
 
 def _vif_spec(nic: Nic) -> str:

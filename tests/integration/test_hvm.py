@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
-from dtcxen_soap import hvm
 from dtcxen_soap.access import Caller, Role
 from dtcxen_soap.answers import ConfigWritten
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed, Refused
-from dtcxen_soap.facts import Facts, Need
+from dtcxen_soap.facts import Facts, Need, QemuFact
 from dtcxen_soap.jobs import Jobs
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.operations import prepare
@@ -46,7 +45,7 @@ class HvmNode:
     def _fill(self, needs: tuple[Need, ...]) -> Facts:
         found = self._survey.fill(needs)
         self.meanwhile()
-        return dataclasses.replace(found, node=dataclasses.replace(found.node, hvm=True, loaders=frozenset(hvm.QEMU)))
+        return dataclasses.replace(found, node=dataclasses.replace(found.node, hvm=True), qemu=QemuFact("/usr/libexec/xen-qemu-system-i386", True))
 
     def call(self, operation: str, **words: str) -> Any:
         return self.jobs.submit(prepare(operation, tuple(words.items()), self.settings, ADMIN, rpc=False)).result(30)
@@ -74,7 +73,7 @@ def node(tmp_path: Path) -> Iterator[HvmNode]:
 def test_from_cd_to_disk(node: HvmNode) -> None:
     iso = node.homes / "xen50/iso/Installer 1.iso"
     iso.write_bytes(CD)
-    assert node.write("Installer 1.iso", "s3cr&t\"") == ConfigWritten(str(node.configuration))
+    assert node.write("Installer 1.iso", "s3cr&t\"") == ConfigWritten(str(node.configuration), "127.0.0.1")
     assert config.parse(node.configuration.read_text()).paths == (f"{node.top}/mnt/xen50.img", str(node.pinned))
     assert node.configuration.stat().st_mode & 0o777 == 0o600 and node.pinned.samefile(iso)
     first = node.configuration.read_text()

@@ -16,10 +16,10 @@ from dtcxen_soap.access import Caller, Role
 from dtcxen_soap.answers import ConfigWritten
 from dtcxen_soap.errors import Busy, Failed, Missing, NotAllowed, Refused
 from dtcxen_soap.execute import execute
-from dtcxen_soap.facts import DiskFact, DomuFact, Facts, IsoFact, NodeFact, TenancyFact
+from dtcxen_soap.facts import DiskFact, DomuFact, Facts, IsoFact, NodeFact, QemuFact, TenancyFact
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.operations import prepare
-from dtcxen_soap.plans import ExchangeFile, MustBeFree, PinFile, Plan, RemoveFile, RenameFile, Symlink, WriteFile, render
+from dtcxen_soap.plans import ExchangeFile, MakeDirectory, MustBeFree, PinFile, Plan, RemoveFile, RenameFile, Symlink, WriteFile, render
 from dtcxen_soap.requests import HvmConfig, parse
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import DiskRole, ImageType, MacAddress, Secret, VpsId
@@ -28,13 +28,14 @@ from tests.fakes import ScriptedDom0
 
 VPS, MIB = VpsId(50), 1 << 20
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-SETTINGS = load("xen_config_dir=/x\nttyssh_home=/homes\nprovisioning_mount_point=/m\nxen_bridge=xenbr0\nvps_mac_prefix=00:16:3e:10:10").settings
+SETTINGS = load("state_dir=/s\nxen_config_dir=/x\nttyssh_home=/homes\nprovisioning_mount_point=/m\nxen_bridge=xenbr0\nvps_mac_prefix=00:16:3e:10:10").settings
 ADMIN = Caller("dtc-xen", Role.ADMIN)
 ISO, HOSTILE = IsoFact("debian.iso", 5 * MIB, NOW, "/homes/xen50/iso/debian.iso"), IsoFact('a",b" ]\ndisk=[.iso'.replace("\n", " "), MIB, NOW, '/homes/xen50/a",b" ] disk=[.iso')
-NODE = NodeFact("node", "id", "bookworm", "6.1.0", loaders=frozenset({hvm.QEMU[0], hvm.OVMF[0]}), hvm=True)
+NODE = NodeFact("node", "id", "bookworm", "6.1.0", hvm=True)
+ABLE = QemuFact("/usr/libexec/xen-qemu-system-i386", True, True)
 DISKS = (DiskFact(DiskRole.ROOT, "/dev/vg0/xen50", 512 * MIB, False, image_type=ImageType.LVM),
          DiskFact(DiskRole.SWAP, "/dev/vg0/xen50swap", 64 * MIB, True, image_type=ImageType.LVM))
-FACTS = Facts(now=NOW, disks=DISKS, isos=(HOSTILE, ISO), node=NODE, domu=DomuFact(False, toolstack=True))
+FACTS = Facts(now=NOW, disks=DISKS, isos=(HOSTILE, ISO), node=NODE, qemu=ABLE, domu=DomuFact(False, toolstack=True))
 AGAIN = dataclasses.replace(FACTS, domu=DomuFact(
     True, toolstack=True, config_mac=MacAddress("00:16:3e:aa:bb:cc"), config_vcpus=2, config_addresses=(ip_address("192.0.2.9"),)))
 OLD = {"vpsname": "50", "ramsize": "256", "allipaddrs": "192.0.2.10 192.0.2.11", "vncpassword": "vncPass1", "howtoboot": "debian.iso"}
@@ -95,11 +96,29 @@ def test_what_is_no_request(parameter: str, value: str, problem: str) -> None:
 
 
 @pytest.mark.parametrize("empty", ["", " ", "no_vnc"])
-def test_a_screen_without_a_password_does_not_exist(empty: str) -> None:
+def test_a_screen_without_a_password_is_roots_alone(empty: str) -> None:
     request = asked(vncpassword=empty)
     assert request.vnc_password is None
-    text = written(hvm.plan(request, SETTINGS, FACTS))
-    assert "vnc = 0" in text and "vncpasswd" not in text
+    plan = hvm.plan(request, SETTINGS, FACTS)
+    assert 'vnclisten = "unix:/s/screens/xen50.vnc"\nvncunused = 0' in written(plan) and "vncpasswd" not in written(plan)
+    assert plan.answer == ConfigWritten("/x/xen50", "/s/screens/xen50.vnc")
+    assert any(isinstance(step, MakeDirectory) and (step.path, step.mode) == ("/s/screens", 0o700) for step in plan.steps)
+
+
+@pytest.mark.parametrize("state", ["/srv/my node", "/a,b", "/" + "x" * 100])
+def test_where_no_socket_can_be_there_is_no_screen(state: str) -> None:
+    settings = load(f"state_dir='{state}'").settings
+    plan = hvm.plan(asked(vncpassword="no_vnc"), settings, FACTS)
+    assert "vnc = 0" in written(plan) and isinstance(plan.answer, ConfigWritten) and plan.answer.screen == ""
+
+
+def test_a_qemu_that_cannot_compare_passwords_is_told_before_a_guest_cannot_start() -> None:
+    """Debian's qemu-system-xen 7.2 and 10.0 ends with "Cipher backend does not support DES algorithm"."""
+    unable = dataclasses.replace(FACTS, qemu=dataclasses.replace(ABLE, vnc_passwords=False))
+    told = refused(facts=unable)
+    assert "writeXenHVMconf: vncPassword: /usr/libexec/xen-qemu-system-i386 of this node was built without" in told and "/s/screens/xen50.vnc" in told
+    assert "vncPass1" not in told
+    assert isinstance(hvm.plan(asked(vncpassword="no_vnc"), SETTINGS, unable).answer, ConfigWritten)
 
 
 def test_the_iso_must_be_one_of_the_vps_by_its_exact_name() -> None:
@@ -144,18 +163,17 @@ def test_an_address_that_another_vps_has_is_told() -> None:
         hvm.plan(asked(), SETTINGS, dataclasses.replace(FACTS, taken_macs={MacAddress("00:16:3e:10:10:50"): "xen07"}))
 
 
-@pytest.mark.parametrize(("node", "firmware", "problem"), [
-    (dataclasses.replace(NODE, hvm=False), "", "this node cannot run HVM guests"),
-    (dataclasses.replace(NODE, loaders=frozenset()), "", "no QEMU for HVM guests, expected the package qemu-system-xen"),
-    (dataclasses.replace(NODE, loaders=frozenset(hvm.QEMU)), "uefi", "writeXenHVMconf: firmware: uefi: this node has no such firmware, expected bios, or the package ovmf"),
+@pytest.mark.parametrize(("facts", "firmware", "problem"), [
+    (dataclasses.replace(FACTS, node=dataclasses.replace(NODE, hvm=False)), "", "this node cannot run HVM guests"),
+    (dataclasses.replace(FACTS, qemu=QemuFact()), "", "no QEMU for HVM guests, expected the package qemu-system-xen"),
+    (dataclasses.replace(FACTS, qemu=QemuFact("/q", True)), "uefi", "writeXenHVMconf: firmware: uefi: this node has no such firmware, expected bios, or the package ovmf"),
 ])
-def test_what_the_node_lacks_is_named(node: NodeFact, firmware: str, problem: str) -> None:
-    assert problem in refused(NEW, dataclasses.replace(FACTS, node=node), **({"firmware": firmware} if firmware else {}))
+def test_what_the_node_lacks_is_named(facts: Facts, firmware: str, problem: str) -> None:
+    assert problem in refused(NEW, facts, **({"firmware": firmware} if firmware else {}))
 
 
 def test_the_bios_needs_no_other_firmware() -> None:
-    node = dataclasses.replace(NODE, loaders=frozenset(hvm.QEMU[:1]))
-    assert hvm.plan(asked(), SETTINGS, dataclasses.replace(FACTS, node=node)).answer == ConfigWritten("/x/xen50")
+    assert hvm.plan(asked(), SETTINGS, dataclasses.replace(FACTS, qemu=QemuFact("/q", True))).answer == ConfigWritten("/x/xen50", "127.0.0.1")
 
 
 def test_what_speaks_against_it() -> None:
