@@ -88,7 +88,9 @@ class _Boot:
         if self._restarts > MOST_RESTARTS:
             self._fail(f"{name} starts over and over again")
         if self._dead_since is not None and now - self._dead_since > GONE_SECONDS:
-            self._fail(f"{name} ended {round(self._dead_since - self._since)} s after its start" if self._domid else f"{name} is not running")
+            ended = f"{name} ended {round(self._dead_since - self._since)} s after its start" if self._domid else f"{name} is not running"
+            said = domus.monitor_said(self._dom0, name)
+            self._fail(ended + (f", and xl could not start it anew: {said}" if said else ""))
         if now - self._begun > self._step.seconds:
             answered = f", and no answer from {', '.join(map(str, self._step.addresses))}" if self._step.addresses else ""
             self._fail(f"{name} shows no login prompt after {self._seconds()} s{answered}")

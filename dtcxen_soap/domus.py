@@ -62,6 +62,14 @@ def monitor(dom0: Dom0, name: str) -> str:
     return next(iter(dom0.holders(xl.monitor_log(name), "xl")), "")
 
 
+def monitor_said(dom0: Dom0, name: str) -> str:
+    """Why that could not start the domU anew, in xl's words; "" when it did not try, or has left no log."""
+    try:
+        return xl.monitor_words(dom0.read_text(xl.monitor_log(name)))
+    except OSError:
+        return ""
+
+
 def details(dom0: Dom0, running: xl.Domain) -> xl.Details:
     """What a running domain was configured with; nothing when it has gone meanwhile."""
     try:

@@ -162,6 +162,12 @@ def words(output: str) -> str:
     return "; ".join([line for line in lines if line][:_WORDS_LINES])[:_WORDS_LIMIT]
 
 
+def monitor_words(log: str) -> str:
+    """Why xl could not start a domain anew, out of its monitor's log; "" when it says nothing of the kind."""
+    latest = re.split(r"^(?:Waiting for domain|Done\. Rebooting now).*$", log, flags=re.MULTILINE)[-1]
+    return words("\n".join(line for line in latest.splitlines() if line.startswith(("libxl: error", "xc: error"))))
+
+
 def overhead(ram: Mib, vcpus: int) -> Mib:
     """What Xen needs for a domU beside its RAM, at most: tables and the pool for its page tables (1 MiB a processor, 8 KiB a MiB)."""
     return Mib(4 + vcpus + -(-ram // 128))

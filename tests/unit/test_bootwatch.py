@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from ipaddress import ip_address
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ from dtcxen_soap.vps import VpsId
 from dtcxen_soap.xen import xl
 from tests.fakes import ScriptedDom0
 
+DATA = Path(__file__).parents[1] / "data"
 MONITOR = "/var/log/xen/xl-xen01.log"
 LOG = "/var/log/xen/console/guest-xen01.log"
 HEADER = "Name                                        ID   Mem VCPUs\tState\tTime(s)\nDomain-0                                     0  1536     2     r-----     444.6\n"
@@ -93,7 +95,8 @@ def test_a_login_prompt_in_the_log(guest: Guest) -> None:
     assert not any(call[0] == "terminal" for call in guest.dom0.calls), "the console itself is left alone"
 
 
-@pytest.mark.parametrize("line", ["xen01 login: ", "login:", "\x1b[1mxen01\x1b[0m login: \x1b[K", "xen01 login: [   60.123456] random: crng init done\r\n", "\r\nxen01 login: \r\nxen01 login: "])
+@pytest.mark.parametrize("line", [
+    "xen01 login: ", "login:", "\x1b[1mxen01\x1b[0m login: \x1b[K", "xen01 login: [   60.123456] random: crng init done\r\n", "\r\nxen01 login: \r\nxen01 login: "])
 def test_prompts(guest: Guest, line: str) -> None:
     assert guest.log().says(5, line).watched().startswith("booted: login prompt")
 
@@ -139,7 +142,8 @@ def test_the_last_lines_without_control_characters(guest: Guest) -> None:
     assert len(lines) == 20 and lines[-2:] == ["line 39", "red end"]
 
 
-@pytest.mark.parametrize("end", ["Kernel panic - not syncing: VFS: Unable to mount root fs\r\n", "\r\n(initramfs) ", "grub rescue> ", "grub> ", "You are in emergency mode. After logging in...\r\n"])
+@pytest.mark.parametrize("end", [
+    "Kernel panic - not syncing: VFS: Unable to mount root fs\r\n", "\r\n(initramfs) ", "grub rescue> ", "grub> ", "You are in emergency mode. After logging in...\r\n"])
 def test_dead_ends_are_not_waited_out(guest: Guest, end: str) -> None:
     failed = guest.log().says(7, f"booting\r\n{end}").fails()
     assert str(failed) == f"xen01 stopped at: {end.strip()}" and guest.now < NOW + 9 and failed.tail.startswith("booting")
@@ -176,6 +180,14 @@ def test_a_reboot_is_followed(guest: Guest) -> None:
     guest.lists(4, ROW.replace("-b----", "--psr-")).lists(10, "").lists(25, ROW.replace("  1   256", "  2   256")).says(35, "xen01 login: ", "/dev/pts/4")
     assert guest.watched() == "booted: login prompt after 45 s"
     assert ("close", "/dev/pts/3") in guest.dom0.calls
+
+
+def test_a_restart_that_xl_could_not_make_is_told_in_its_words(guest: Guest) -> None:
+    said = (DATA / "xl-monitor-4.17-restart-failed.txt").read_text()
+    guest.lists(4, "").at(5, lambda: guest.dom0.files.__setitem__(MONITOR, said.encode()))
+    assert str(guest.fails()) == (
+        "xen01 ended 14 s after its start, and xl could not start it anew: killing execution of /etc/xen/scripts/block add because of timeout; "
+        "Domain 14:unable to add disk devices; Domain 14:Non-existant domain")
 
 
 def test_endless_restarts_are_a_failure(guest: Guest) -> None:

@@ -110,6 +110,13 @@ def test_the_words_of_a_failure_without_places_in_the_source() -> None:
     assert xl.words("xc: error: panic: x.c:1: no memory\n\n") == "no memory" and xl.words(" \n") == "" and len(xl.words("x" * 5000)) == 1000
 
 
+def test_what_a_monitor_said_of_a_restart() -> None:
+    log = (DATA / "xl-monitor-4.17-restart-failed.txt").read_text()
+    assert xl.monitor_words(log).endswith("Domain 14:unable to add disk devices; Domain 14:Non-existant domain")
+    assert xl.monitor_words(log + "Waiting for domain xen40 (domid 15) to die [pid 6959]\nDomain 15 has been destroyed.\n") == "", "that was long ago"
+    assert xl.monitor_words("") == ""
+
+
 def test_names_stand_behind_the_options() -> None:
     for argv in (xl.details("xen01"), xl.shutdown("xen01"), xl.reboot("xen01"), xl.destroy("xen01"), xl.domid("xen01"), xl.console("xen01")):
         assert argv[0] == "xl" and argv[-2:] == ("--", "xen01")
