@@ -60,7 +60,7 @@ _GRUB1_RAMDISK = re.compile(r"^[ \t]*initrd[ \t]+(\S+)", re.MULTILINE)
 _ANY_KERNEL = re.compile(r"^[ \t]*(linux|linux16|linuxefi|blscfg|multiboot2?)\b", re.MULTILINE)
 """The other commands are other GRUBs': firmware's, Fedora's, and of a dom0."""
 _ROOT = re.compile(r"^\s*set\s+root=(.*)$", re.MULTILINE)
-_ROOT_OF_PYGRUB = re.compile(r"(['\"]?)(?:hd[0-9]+(?:,(?:msdos|gpt)?[0-9]+)?|/dev/xvd[a-z])\1")
+_ROOT_OF_PYGRUB = re.compile(r"(['\"]?)\(?(?:hd[0-9]+(?:,(?:msdos|gpt)?[0-9]+)?|/dev/xvd[a-z])\)?\1")
 _DISK_BEFORE = re.compile(r"^\((?:\$\{?root\}?|hd[0-9]+(?:,\w+)?)\)")
 
 
