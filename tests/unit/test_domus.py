@@ -84,7 +84,8 @@ def test_memory(files: dict[str, str], commandline: str, expected: bool) -> None
 
 
 @pytest.mark.parametrize(("answer", "trouble"), [
-    (Ran(127, ""), "xl is not installed"), (Ran(1, ""), "xl ended with code 1"), ("host : x\n", "xl info does not tell the free memory"), ("free_memory : much\ntotal_memory : 1", "not tell")])
+    (Ran(127, ""), "xl is not installed"), (Ran(1, ""), "xl ended with code 1"),
+    ("host : x\n", "xl info does not tell the free memory"), ("free_memory : much\ntotal_memory : 1", "not tell")])
 def test_memory_that_is_not_known_is_trouble(answer: Ran | str, trouble: str) -> None:
     assert trouble in domus.memory(ScriptedDom0({xl.INFO: answer})).trouble
 
