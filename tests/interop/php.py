@@ -22,6 +22,7 @@ AS_THE_ORIGINAL: dict[str, Any] = {
     "setupLVMDisks": "OK", "killVPS": None, "reinstallVPSos": "OK, started mkos.", "reportInstalledIso": ["a.iso", "b.ISO"],
     "getVPSState": ["domain", ["id", "xen01"], ["domid", 3], ["maxmem", 128], ["vcpus", 1], ["state", "-b----"], ["cpuseconds", 51.5]],
     "getVPSInstallLog": "line 1\n\nline 2 <x> & y   [0m\n", "getInstallableOS": ["centos", "netbsd"], "testVPSServer": "OK",
+    "fsckVPSpartition": "OK", "writeXenHVMconf": "OK", "changeBSDkernel": "OK",
     "startVPS": ["OK", "Started xen01"], "shutdownVPS": ["OK", "Started xen01"], "destroyVPS": ["OK", "Started xen01"],
     "listStartedVPS": [["xen01", "3", "256", "1", "-b----", "37.8"], ["xen02", "4", "128", "1", "r-----", "0.4"]]}
 """What a client without a WSDL reads under each old name, for the answers of tests/wirekit.py: shapes of the original daemon."""
