@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -108,6 +109,13 @@ class Form:
     def parameters(self) -> tuple[req.Parameter, ...]:
         return req.parameters(self.operation.request, self.old)
 
+    def refusal(self, error: Refused) -> Refused:
+        """A planner's refusal under the operation's and the parameters' names that the caller used; planners know the new ones."""
+        old = {item.wire: item.old for item in req.parameters(self.operation.request) if item.old} if self.old else {}
+        return Refused(*(dataclasses.replace(
+            fault, operation=self.name if fault.operation == self.operation.name else fault.operation, parameter=old.get(fault.parameter, fault.parameter))
+            for fault in error.faults))
+
 
 def find(name: str, rpc: bool) -> Form | None:
     """The form that `name` means in a dialect: where old and new share the name, RPC callers mean the old one."""
@@ -143,7 +151,10 @@ def prepare(name: str, given: Sequence[tuple[str, req.Given]], settings: Setting
     changes = operation.kind in (Kind.NOW, Kind.JOB)
 
     def decide(facts: Facts) -> Plan | Any:
-        made = planner(request, settings, facts)
+        try:
+            made = planner(request, settings, facts)
+        except Refused as error:
+            raise form.refusal(error) from error
         return hooks.around(made, operation.name, request, facts.hooks, settings) if isinstance(made, Plan) else made
 
     if changes:

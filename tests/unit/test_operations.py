@@ -7,10 +7,10 @@ import pytest
 from dtcxen_soap.access import Access, Caller, Role
 from dtcxen_soap.calls import Kind
 from dtcxen_soap.errors import NotAllowed, Refused
-from dtcxen_soap.facts import Facts, NeedJobs
+from dtcxen_soap.facts import DiskFact, Facts, NeedJobs
 from dtcxen_soap.operations import OPERATIONS, find, forms, prepare
 from dtcxen_soap.settings import load
-from dtcxen_soap.vps import VpsId
+from dtcxen_soap.vps import DiskRole, VpsId
 
 SETTINGS = load("default_image_type=vbd\novercommit=yes").settings
 ADMIN, OWNER = Caller("dtc-xen", Role.ADMIN), Caller("xen01", Role.OWNER, vps=VpsId(1))
@@ -64,6 +64,19 @@ def test_changing_calls_are_the_admins():
         if operation.kind is not Kind.READ and operation.name not in OWNERS:
             with pytest.raises((NotAllowed, Refused)):
                 prepare(operation.name, [("vps", "01")], SETTINGS, OWNER, rpc=False)
+
+
+def test_a_refusal_names_what_the_caller_wrote():
+    new = [("vps", "01"), ("ramSizeMib", "128"), ("kernel", "install"), ("addresses", "192.0.2.1")]
+    old = [("vpsname", "01"), ("ramsize", "128"), ("kerneltype", "install"), ("allipaddrs", "192.0.2.1")]
+    facts = Facts(disks=(DiskFact(DiskRole.ROOT, "/m/xen01.img", 1 << 30, True),))
+    for rpc, given, told in ((False, new, "changeBSDkernel: kernel: "), (True, old, "changeBSDkernel: kerneltype: ")):
+        with pytest.raises(Refused) as refused:
+            prepare("changeBSDkernel", given, SETTINGS, ADMIN, rpc=rpc).decide(facts)
+        assert str(refused.value).startswith(told)
+    given = [("vpsname", "01"), ("hddsize", "2048"), ("swapsize", "0"), ("imagetype", "lvm")]
+    with pytest.raises(Refused, match=r"^setupLVMDisks: imagetype: "):
+        prepare("setupLVMDisks", given, SETTINGS, ADMIN, rpc=True).decide(facts)
 
 
 def test_decide_is_pure_and_plan_only_is_seen():
