@@ -17,10 +17,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dtcxen_soap import rescuesystem
 from tools.debian13 import CACHE, KEYRING, mirror
 
 HERE = Path(__file__).resolve().parent
@@ -35,7 +37,7 @@ _NOT_NEEDED = (
     "*/lib/modules/*/kernel/fs/*")
 _KERNEL_PARTS = (
     *(f"drivers/{name}" for name in ("xen", "block", "virtio", "md", "char/hw_random", "ata", "scsi", "cdrom", "dax", "firmware", "input", "tty",
-                                     "net/xen", "net/virtio_net", "net/net_failover", "net/tun", "net/dummy")),
+                                     "net/xen-netback", "net/xen-netfront", "net/virtio_net", "net/net_failover", "net/tun", "net/dummy")),
     *(f"net/{name}" for name in ("802", "8021q", "bridge", "core", "ipv4", "ipv6", "llc", "netfilter", "packet", "sched", "unix")),
     *(f"fs/{name}" for name in ("ext4", "jbd2", "mbcache", "xfs", "btrfs", "fat", "nls", "isofs", "squashfs", "overlayfs", "fuse", "autofs", "configfs", "binfmt_misc")))
 """Most of Debian's kernel is drivers that neither QEMU nor Xen offers, and a direct boot copies all of it into each guest."""
@@ -56,6 +58,11 @@ class Image:
     def boot(self) -> Path:
         """The directory of xen, vmlinuz and initrd.img."""
         return self.directory / "boot"
+
+    @property
+    def modules(self) -> Path:
+        """Modules of the kernel that dom0 and direct boots use."""
+        return self.directory / "modules"
 
     @property
     def root(self) -> Path:
@@ -83,6 +90,20 @@ def build() -> Image:
     return image
 
 
+def rescue_tree(image: Image) -> Path:
+    """The packages of a rescue system, for `dtcxen rescue-system --from-tree`: dom0 has no network to make one of."""
+    wanted = ",".join(rescuesystem.PACKAGES)
+    tree, stamp = image.directory / "rescue-tree", image.directory / "rescue-made-of"
+    with (image.directory / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not stamp.exists() or stamp.read_text() != wanted:
+            stamp.unlink(missing_ok=True)
+            with _timed("the rescue system's packages"):
+                _debian(image.suite, tree, list(rescuesystem.PACKAGES), "essential")
+            stamp.write_text(wanted)
+    return tree
+
+
 def _made_of(suite: str, xen: str) -> str:
     """A digest of everything that the image depends on, but for what the mirror holds on the day."""
     digest = hashlib.sha256(f"{suite} {xen}".encode())
@@ -107,14 +128,14 @@ def _make(image: Image, xen: str) -> None:
     root, guest = image.directory / "root.new", image.directory / "guest.new"
     if not image.key.exists():
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "xenlab", "-f", str(image.key)], check=True)
-    with _timed("the guests' system"):
-        _debian(image.suite, guest, _listed("packages-guest.txt"), "essential")
-        _quieten(guest)
-    with _timed("dom0's system"):
+    with _timed("two Debians"), ThreadPoolExecutor() as side_by_side:
+        guests = side_by_side.submit(_debian, image.suite, guest, _listed("packages-guest.txt"), "essential")
         packages = [*_listed("packages-dom0.txt"), "linux-image-amd64", f"xen-hypervisor-{xen}-amd64", f"xen-utils-{xen}"]
         _debian(image.suite, root, packages, "minbase", f"--essential-hook=cp -a {HERE}/dom0/etc/initramfs-tools \"$1/etc/\"")
-        _furnish(root, image)
+        guests.result()
     with _timed("bundle, CD and disk"):
+        _furnish(root, image)
+        _quieten(guest)
         _bundle(root, guest)
         _iso(root)
         _boot_files(root, image, xen)
@@ -159,6 +180,7 @@ def _furnish(root: Path, image: Image) -> None:
     shutil.copy(image.key.with_suffix(".pub"), ssh / "authorized_keys")
     wants = root / "etc/systemd/system/multi-user.target.wants"
     (wants / "systemd-networkd.service").symlink_to("/lib/systemd/system/systemd-networkd.service")
+    (root / "var/log/xen/console").mkdir(parents=True)
     with (root / "etc/default/xen").open("a") as xen:
         xen.write('\nXENCONSOLED_TRACE=guest\nXENCONSOLED_ARGS="--log=guest"\n')
 
@@ -186,8 +208,11 @@ def _iso(root: Path) -> None:
 
 
 def _boot_files(root: Path, image: Image, xen: str) -> None:
-    """What QEMU itself loads: its multiboot loader wants the hypervisor unpacked."""
+    """What QEMU itself loads, whose multiboot loader wants the hypervisor unpacked; and the kernel's modules, for whoever makes a RAM disk here."""
     image.boot.mkdir(exist_ok=True)
+    shutil.rmtree(image.modules, ignore_errors=True)
+    (modules,) = (root / "usr/lib/modules").iterdir()
+    shutil.copytree(modules, image.modules, symlinks=True)
     for pattern, name in (("vmlinuz-*", "vmlinuz"), ("initrd.img-*", "initrd.img")):
         (found,) = (root / "boot").glob(pattern)
         shutil.copy(found, image.boot / name)

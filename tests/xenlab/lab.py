@@ -141,7 +141,7 @@ class Lab(Machine):
         """A call in the old panel's dialect."""
         return calls.rpc(self.session, self.url, operation, **parameters)
 
-    def refusal(self, operation: str, **parameters: str) -> str:
+    def refusal(self, operation: str, **parameters: Any) -> str:
         """Why the daemon refuses a call; fails if it does not."""
         from zeep.exceptions import Fault
         try:
@@ -167,6 +167,11 @@ class Lab(Machine):
     def job_log(self, job: int, lines: int = 60) -> str:
         """The end of a job's log."""
         return self.ssh(f"cat /var/lib/dtc-xen/jobs/*{job}*.log | tail -n {lines}", check=False)
+
+    def bundle(self, name: str, script: str) -> None:
+        """A bundle whose install_os does this; $VPS_PATH is the tree."""
+        text = f"#!/bin/sh\nset -e\n. /usr/share/dtc-xen/dtc-xen-parse-param\n{script}\n"
+        self.push(f"/usr/share/dtc-xen-os/{name}", {"install_os": text.encode()}, 0o755)
 
     # -- VPSes ------------------------------------------------------------------------------------
 

@@ -1,0 +1,146 @@
+"""Every way in which a VPS finds its kernel, thin volumes, a CD, and the rescue system, on a real Xen."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.xenlab.calls import Fault
+from tests.xenlab.image import BUNDLE, ISO, rescue_tree
+from tests.xenlab.lab import Lab
+
+pytestmark = pytest.mark.xenlab("full")
+
+PASSWORD = "machines"
+BOOTED = "XENLAB HVM BOOTED"
+
+
+def remove(lab: Lab, vps: int) -> None:
+    """End and remove a VPS; nothing may be left."""
+    lab.client().destroyVPS(vps=f"{vps:02d}")
+    lab.client().killVPSDisk(vps=f"{vps:02d}")
+    lab.until("nothing is left", lambda: not lab.leftovers(vps), 300, tell=lambda: "\n".join(lab.leftovers(vps)))
+
+
+@pytest.mark.parametrize(("mode", "loader"), [("pv-grub", "grub-x86_64-xen.bin"), ("pygrub", "pygrub")])
+def test_a_guest_boots_the_kernel_in_its_own_tree(lab: Lab, mode: str, loader: str) -> None:
+    lab.setup(30)
+    with lab.timed(f"installation and start to login, {mode}"):
+        record = lab.done(lab.reinstall(30, PASSWORD, bootMode=mode, start=True), 1500)
+    assert record.reason.startswith("booted: "), record.reason
+    assert loader in lab.ssh("cat /etc/xen/xen30")
+    lab.ping(30)
+    with lab.signed_in(30, PASSWORD) as root:
+        assert "root=" in root.run("cat /proc/cmdline")
+    remove(lab, 30)
+
+
+@pytest.fixture
+def thin(lab: Lab) -> Iterator[None]:
+    """A second group with a thin pool, which the node uses."""
+    lab.ssh("vgcreate -q vg1 /dev/vdc && lvcreate -qq -y --type thin-pool -Z y -L 6G -n pool vg1", 120)
+    with lab.settings(provisioning_volgroup="vg1", thin_pool="pool"):
+        yield
+    lab.ssh("vgremove -q -f -y vg1", 60)
+
+
+@pytest.mark.usefixtures("thin")
+def test_a_thin_volume_is_installed_booted_and_removed(lab: Lab) -> None:
+    assert lab.setup(31).disks == ["/dev/vg1/xen31", "/dev/vg1/xen31swap"]
+    assert "pool" in lab.ssh("lvs --noheadings -o pool_lv vg1/xen31")
+    record = lab.done(lab.reinstall(31, PASSWORD, bootMode="direct", start=True), 1500)
+    assert record.reason.startswith("booted: "), record.reason
+    remove(lab, 31)
+
+
+def test_an_iso_boots_an_hvm_guest_that_outlives_the_daemon(lab: Lab) -> None:
+    lab.setup(50, disk=128)
+    home = "/var/lib/dtc-xen/ttyssh_home/xen50/iso"
+    lab.ssh(f"mkdir -p {home} && cp {ISO} {home}/lab.iso")
+    assert [iso.name for iso in lab.client().listISOs(vps="50").isos] == ["lab.iso"]
+    lab.client().writeXenHVMconf(vps="50", ramSizeMib=512, addresses=lab.address(50), vncPassword="screen12", boot="lab.iso")
+    assert "screen12" not in lab.ssh("ls -l /etc/xen/xen50")
+    assert lab.ssh("stat -c %a /etc/xen/xen50").strip() == "600"
+    with lab.timed("start to the CD's words, hvm"):
+        assert lab.rpc("startVPS", vpsname="50") == ["OK", "Started xen50"]
+        _wait_for_cd(lab, "firmware=bios")
+    listening = lab.ssh("ss -Hltn | awk '{print $4}' | grep ':59'; true").split()
+    assert listening and all(address.startswith("127.0.0.1:") for address in listening), listening
+    was = lab.ssh("xl domid xen50; pgrep -f 'qemu.*xen50'")
+    lab.ssh("systemctl restart dtcxen-soap", 120)
+    lab.wait_for_daemon()
+    assert lab.ssh("xl domid xen50; pgrep -f 'qemu.*xen50'") == was
+    assert lab.rpc("destroyVPS", vpsname="50") == ["OK", "Destroyed xen50"]
+
+
+def _wait_for_cd(lab: Lab, *words: str) -> None:
+    def heard() -> str:
+        return lab.console_log(50)[-2000:] + lab.ssh("xl list; tail -5 /var/log/xen/qemu-dm-*", check=False)
+
+    lab.until("the CD has booted", lambda: BOOTED in lab.console_log(50), 400, every=3, tell=heard)
+    said = next(line for line in lab.console_log(50).splitlines() if BOOTED in line)
+    assert all(word in said for word in ("hypervisor=xen", *words)), said
+
+
+def test_uefi_boots_the_same_cd(lab: Lab) -> None:
+    lab.ssh(": >/var/log/xen/console/guest-xen50.log")
+    lab.client().writeXenHVMconf(vps="50", ramSizeMib=512, addresses=lab.address(50), vncPassword="no_vnc", boot="lab.iso", firmware="uefi")
+    with lab.timed("start to the CD's words, hvm with UEFI"):
+        lab.client().startVPS(vps="50")
+        _wait_for_cd(lab, "firmware=uefi")
+    assert lab.ssh("ss -Hltn | awk '{print $4}' | grep ':59'; true") == ""
+    remove(lab, 50)
+
+
+def test_a_name_never_adds_a_disk(lab: Lab) -> None:
+    lab.setup(51, disk=64)
+    for name in ("x.iso,hdd,w'", "../xen50/iso/lab.iso", "/dev/vg0/xen10"):
+        with pytest.raises(Fault, match="howtoboot"):
+            lab.rpc("writeXenHVMconf", vpsname="51", ramsize="256", allipaddrs=lab.address(51), vncpassword="abcdefgh", howtoboot=name)
+    assert "/etc/xen/xen51" not in lab.leftovers(51)
+    remove(lab, 51)
+
+
+@pytest.fixture
+def rescue_system(lab: Lab, tmp_path: Path) -> None:
+    """Made here of a tree and dom0's kernel, as on a node without a network, and brought to where enterRescue looks for it."""
+    boot, made = lab.image.boot, tmp_path / "rescue"
+    config = tmp_path / "dtc-xen.conf"
+    config.write_text(f"rescue_kernel={made}/vmlinuz\nrescue_initrd={made}/initrd.img\nKERNELPATH={boot}/vmlinuz\nKMOD_PATH={lab.image.modules}\n")
+    with lab.timed("making the rescue system"):
+        subprocess.run([sys.executable, "-m", "dtcxen_soap", "rescue-system", "--config", str(config), "--from-tree", str(rescue_tree(lab.image))], check=True)
+        lab.push("/var/lib/dtc-xen/rescue", {name: (made / name).read_bytes() for name in ("vmlinuz", "initrd.img")}, 0o600)
+
+
+@pytest.mark.usefixtures("rescue_system")
+def test_into_the_rescue_system_and_back_and_single_user(lab: Lab) -> None:
+    lab.setup(60)
+    lab.done(lab.reinstall(60, PASSWORD, bootMode="direct"), 900)
+    with lab.timed("rescue system to its prompt"):
+        told = lab.client().enterRescue(vps="60")
+        lab.wait_for_login(60)
+    lab.ping(60)
+    assert lab.state(60) == "rescue" and lab.rpc("getVPSState", vpsname="60")[0] == "domain"
+    assert "rescue" in lab.refusal("startVPS", vps="60") or "running" in lab.refusal("startVPS", vps="60")
+    with lab.signed_in(60, told.password) as root:
+        assert root.run("mount /dev/xvda /mnt && cat /mnt/etc/hostname && umount /mnt") == "xen60"
+    lab.client().leaveRescue(vps="60")
+    assert not lab.runs(60) and told.password not in lab.ssh("cat /var/lib/dtc-xen/jobs/*.log")
+    lab.client().bootSingle(vps="60")
+    lab.until("a single user's prompt", lambda: "root password" in lab.console_log(60)[-400:], 400, every=3, tell=lambda: lab.console_log(60)[-2000:])
+    lab.client().destroyVPS(vps="60")
+    lab.client().startVPS(vps="60")
+    lab.ping(60, 400)
+    remove(lab, 60)
+
+
+def test_what_a_planner_says_runs_nothing(lab: Lab) -> None:
+    lab.setup(61, disk=64)
+    answer = lab.client().reinstallOS(vps="61", osType=BUNDLE, ramSizeMib=256, password="x", nics=f"{lab.address(61)}/24", planOnly=True)
+    assert answer.job is None and answer.plan
+    assert not [line for line in lab.leftovers(61) if "/etc/xen" in line]
+    remove(lab, 61)
