@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from itertools import groupby
 
 from dtcxen_soap import domus, plans
 from dtcxen_soap.consoles import TAIL_BYTES, Console, plain
@@ -97,7 +98,7 @@ class _Boot:
 
     def _fail(self, reason: str) -> None:
         told = plain(self._heard) if self._heard.strip() else plain(self._before)
-        lines = [line.rstrip() for line in told.splitlines() if line.strip()]
+        lines = [line for line, _ in groupby(line.rstrip() for line in told.splitlines() if line.strip())]
         raise Failed("", reason, tail="\n".join(lines[-TAIL_LINES:]))
 
     def _running(self) -> xl.Domain | None:

@@ -142,6 +142,11 @@ def test_the_last_lines_without_control_characters(guest: Guest) -> None:
     assert len(lines) == 20 and lines[-2:] == ["line 39", "red end"]
 
 
+def test_what_is_said_over_and_over_is_shown_once(guest: Guest) -> None:
+    guest.log().says(3, "Gave up soon\r\n" + "Begin: Running /scripts/local-block ... done.\r\n" * 40 + "(initramfs) ")
+    assert guest.fails().tail.splitlines() == ["Gave up soon", "Begin: Running /scripts/local-block ... done.", "(initramfs)"]
+
+
 @pytest.mark.parametrize("end", [
     "Kernel panic - not syncing: VFS: Unable to mount root fs\r\n", "\r\n(initramfs) ", "grub rescue> ", "grub> ", "You are in emergency mode. After logging in...\r\n"])
 def test_dead_ends_are_not_waited_out(guest: Guest, end: str) -> None:
