@@ -53,7 +53,8 @@ menuentry 'memory test' {
 
 def test_what_a_menu_starts_is_its_first_entry() -> None:
     assert grubmenu.entry(DEBIAN) == Entry("boot/vmlinuz-6.1", "boot/initrd.img-6.1")
-    assert grubmenu.entry(DEBIAN.partition("menuentry 'older'")[2]) == Entry("boot/vmlinuz-5.10"), "no initrd of a later entry"
+    assert grubmenu.entry(DEBIAN.partition("menuentry 'older'")[2]) == Entry("boot/vmlinuz-5.10")
+    assert grubmenu.entry("linux /boot/a\nlinux /boot/b\ninitrd /boot/c\n") == Entry("boot/a"), "the ramdisk is a later entry's"
     assert grubmenu.entry("linux ($root)/vmlinuz a\ninitrd (hd0,1)/boot//initrd x") == Entry("vmlinuz", "boot/initrd")
 
 
@@ -79,7 +80,7 @@ def test_which_menus_pygrub_reads(root: str, read: bool) -> None:
 def test_kernels_are_told_what_they_lack_and_nothing_else_changes() -> None:
     new = grubmenu.telling(DEBIAN, TOLD)
     assert "ro  quiet console=hvc0 net.ifnames=0 nomodeset\n" in new and "single console=hvc0 net.ifnames=0 nomodeset\n" in new
-    assert grubmenu.telling(new, TOLD) == new
+    assert grubmenu.telling(new, TOLD) == new and grubmenu.telling("linux /a b  \n", ("b",)) == "linux /a b  \n"
     assert [line for line in new.splitlines() if "linux\t" not in line] == [line for line in DEBIAN.splitlines() if "linux\t" not in line]
 
 

@@ -148,7 +148,7 @@ def test_a_menu_that_starts_a_kernel_which_is_there_stays(golden) -> None:
 def test_a_menu_that_starts_nothing_is_kept_aside_and_ours_takes_its_place(fact: TreeFact) -> None:
     steps = guestkernel.steps(owner(), fact)
     texts = written(steps)
-    assert texts[f"{MENU}.dtcxen-orig"] == fact.texts[MENU] and "console=hvc0 net.ifnames=0\n" in texts[MENU]
+    assert texts[f"{MENU}.dtcxen-orig"] == fact.texts[MENU] and "Written by dtcxen" in texts[MENU] and "console=hvc0 net.ifnames=0\n" in texts[MENU]
     assert {step.mode for step in steps if isinstance(step, TreeWrite) and step.path.startswith(MENU)} == {0o600}
 
 
