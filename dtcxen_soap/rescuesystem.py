@@ -64,7 +64,7 @@ def compress(source: str, kernel_config: str, node: NodeFact) -> tuple[Run, str]
     gzip is for kernels that say they cannot read zstd: the toolstack unpacks that one by itself, and
     the guest then holds it a second time.
     """
-    argv: tuple[str, ...] = ("zstd", "-q", "-12", "-T0", "--", source)
+    argv: tuple[str, ...] = ("zstd", "-q", "-6", "-T0", "--", source)
     made = f"{source}.zst"
     if kernel_config and not _RD_ZSTD.search(kernel_config):
         argv, made = ("gzip", "-n", "-9", "--", source), f"{source}.gz"
