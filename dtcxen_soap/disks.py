@@ -11,7 +11,7 @@ from datetime import timedelta
 from dtcxen_soap import stores, volumes
 from dtcxen_soap.answers import DisksReady, DisksRemoved
 from dtcxen_soap.errors import Busy, Failed, ParameterFault, Refused
-from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Leftover, Need, NeedDisks, NeedDomu, NeedTenancy
+from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Leftover, Need, NeedDisks, NeedDomu, NeedTenancy, plainly
 from dtcxen_soap.plans import BlockVps, MustBeFree, NextTenancy, Plan, RemoveFile, RenameVolume, Step, WaitGone
 from dtcxen_soap.requests import KillDisk, SetupDisk
 from dtcxen_soap.settings import Settings
@@ -80,7 +80,7 @@ def refuse_in_use(facts: Facts, vps: VpsId, doing: str) -> None:
     """Raise Busy while a domU of the VPS lives or anything holds one of its disks; Failed when that, or what disks it has, cannot be known."""
     refuse_unknown(facts, vps, doing)
     if facts.domu.state:
-        raise Busy(f"{doing}: {vps.name} is {facts.domu.state}: shut it down first")
+        raise Busy(f"{doing}: {vps.name} is {plainly(facts.domu.state)}: shut it down first")
     for each in facts.disks:
         if each.in_use:
             raise Busy(f"{doing}: {each.path} is in use: {each.in_use}")

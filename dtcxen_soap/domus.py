@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dtcxen_soap import plans
 from dtcxen_soap.dom0 import Dom0, Watch
 from dtcxen_soap.errors import Cancelled, Failed, Missing
-from dtcxen_soap.facts import MemoryFact, StartedFact
+from dtcxen_soap.facts import MemoryFact, StartedFact, plainly
 from dtcxen_soap.plans import paste
 from dtcxen_soap.processes import unheard
 from dtcxen_soap.vps import Mib
@@ -120,7 +120,7 @@ def _ending(code: int) -> str:
 def must_be_free(step: plans.MustBeFree, dom0: Dom0, watch: Watch) -> None:
     """Failed unless the domU is down and nobody holds the disks; what is just leaving them gets a moment."""
     if step.toolstack and (running := domain(dom0, step.vps.name)):
-        raise Failed("", f"{step.vps.name} is {running.state}: shut it down first")
+        raise Failed("", f"{step.vps.name} is {plainly(running.state)}: shut it down first")
 
     claims: list[str] = []
 

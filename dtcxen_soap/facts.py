@@ -254,6 +254,11 @@ class RescueFact:
     config_text: str = ""
 
 
+def plainly(state: str) -> str:
+    """A domU's state for people: to xl an idle one is "blocked", which here means something worse."""
+    return "running" if state == "blocked" else state
+
+
 @dataclass(frozen=True)
 class DomuFact:
     """What the toolstack and /etc/xen say of one VPS. `state` is "" when no domU runs.

@@ -66,7 +66,7 @@ def state(request: req.GetState, settings: Settings, facts: Facts) -> answers.Vp
         return answers.VpsState(str(request.vps), f"NOTOK - {domu.trouble}")
     if not domu.state:
         return answers.VpsState(str(request.vps), "Not running")
-    return answers.VpsState(str(request.vps), "rescue" if domu.rescue else "running", domu.domid, domu.max_memory, domu.vcpus, domu.state, domu.cpu_seconds)
+    return answers.VpsState(str(request.vps), "rescue" if domu.rescue else "running", domu.domid, domu.max_memory, domu.vcpus, domu.flags, domu.cpu_seconds)
 
 
 def started_needs(request: req.NoParameters, settings: Settings) -> tuple[Need, ...]:

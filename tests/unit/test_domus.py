@@ -103,7 +103,7 @@ def test_a_domu_that_is_down_and_disks_that_nobody_holds() -> None:
 
 
 def test_a_domu_that_runs_or_is_not_known_of() -> None:
-    with pytest.raises(Failed, match="^xen01 is blocked: shut it down first$"):
+    with pytest.raises(Failed, match="^xen01 is running: shut it down first$"):
         must_be_free(node(TABLE))
     with pytest.raises(Failed, match="xl ended with code 1"):
         must_be_free(ScriptedDom0({xl.LIST: Ran(1, "")}))

@@ -27,6 +27,11 @@ def test_state(facts, word):
     assert reports.state(STATE, SETTINGS, facts).state == word
 
 
+def test_a_running_domu_is_told_with_xls_own_letters():
+    found = DomuFact(True, "blocked", 3, Mib(128), 1, 1.5, flags="-b----")
+    assert reports.state(STATE, SETTINGS, Facts(domu=found)) == answers.VpsState("01", "running", 3, 128, 1, "-b----", 1.5)
+
+
 def test_isos_tell_use_and_quota():
     listed = reports.isos(req.ListIsos(vps=VpsId(1)), SETTINGS, Facts(isos=(IsoFact("a.iso", 5, NOW), IsoFact("b.ISO", 7, NOW))))
     assert ([iso.name for iso in listed.isos], listed.used_bytes, listed.quota_bytes) == (["a.iso", "b.ISO"], 12, 10 << 20)
