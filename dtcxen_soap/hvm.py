@@ -9,6 +9,7 @@ the node's QEMU can compare one; else it is at a socket that nobody but root can
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from dtcxen_soap import configfile, disks
 from dtcxen_soap.answers import ConfigWritten
@@ -32,7 +33,7 @@ def needs(request: HvmConfig, settings: Settings) -> tuple[Need, ...]:
 def plan(request: HvmConfig, settings: Settings, facts: Facts) -> Plan:
     """Write the configuration. Raises Refused, Missing, Busy or Failed before anything is planned."""
     _refuse(request, settings, facts)
-    iso = None if request.boots_disk else _iso(request, facts)
+    iso = _iso(request, facts)
     vps = _vps(request, settings, facts)
     steps = (
         configfile.must_be_down(vps.id, facts), *_screens(request, settings),
@@ -53,33 +54,34 @@ def _refuse(request: HvmConfig, settings: Settings, facts: Facts) -> None:
         raise Refused(ParameterFault(_OPERATION, "vps", "InvalidParameter", f"VPS {request.vps} is blocked: {facts.tenancy.blocked}", "killVPSDisk first"))
     if facts.disk(DiskRole.ROOT) is None:
         raise Missing(f"{_OPERATION}: VPS {request.vps} has no root disk: call setupVPSDisk first")
-    _refuse_unable(request, settings, facts)
+    faults = (*_unable(request, settings, facts), *_no_iso(request, facts))
+    if faults:
+        raise Refused(*(ParameterFault(_OPERATION, parameter, "InvalidParameter", problem, expected) for parameter, problem, expected in faults))
 
 
-def _refuse_unable(request: HvmConfig, settings: Settings, facts: Facts) -> None:
-    """Raise Refused where this node cannot do what is asked, by what it lacks."""
-    def refused(parameter: str, problem: str, expected: str) -> Refused:
-        return Refused(ParameterFault(_OPERATION, parameter, "InvalidParameter", problem, expected))
-
+def _unable(request: HvmConfig, settings: Settings, facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """What this node cannot do of what is asked, by what it lacks: parameter, problem, and what would do."""
     if not facts.node.hvm:
-        raise refused("", "this node cannot run HVM guests", "a Xen dom0 whose processor has VT-x or AMD-V (xl info: virt_caps)")
+        yield ("", "this node cannot run HVM guests", "a Xen dom0 whose processor has VT-x or AMD-V (xl info: virt_caps)")
     if not facts.qemu.path:
-        raise refused("", "this node has no QEMU for HVM guests", "the package qemu-system-xen on the node")
+        yield ("", "this node has no QEMU for HVM guests", "the package qemu-system-xen on the node")
     if request.firmware == "uefi" and not facts.qemu.uefi:
-        raise refused("firmware", "uefi: this node has no such firmware", "bios, or the package ovmf on the node")
-    if request.vnc_password is not None and not facts.qemu.vnc_passwords:
-        raise refused("vncPassword", f"{facts.qemu.path} of this node was built without what VNC passwords need, as Debian's is, and would not start",
+        yield ("firmware", "uefi: this node has no such firmware", "bios, or the package ovmf on the node")
+    if request.vnc_password is not None and facts.qemu.path and not facts.qemu.vnc_passwords:
+        yield ("vncPassword", f"{facts.qemu.path} of this node was built without what VNC passwords need, as Debian's is, and would not start",
                       f"no_vnc: root of the node reaches the screen at {disks.screen_path(request.vps, settings)}")
 
 
-def _iso(request: HvmConfig, facts: Facts) -> IsoFact:
-    """The ISO of exactly this name among the VPS's own."""
-    found = next((iso for iso in facts.isos if iso.name == request.boot), None)
-    if found is not None:
-        return found
-    names = [iso.name for iso in facts.isos[:_MOST_TOLD]] + (["..."] if len(facts.isos) > _MOST_TOLD else [])
-    raise Refused(ParameterFault(
-        _OPERATION, "boot", "InvalidParameter", f"{request.boot!r} is no ISO of VPS {request.vps}", f"hdd, or one of its ISOs: {', '.join(names) or 'it has none'}"))
+def _iso(request: HvmConfig, facts: Facts) -> IsoFact | None:
+    """The ISO of exactly this name among the VPS's own; None also to boot the disk."""
+    return None if request.boots_disk else next((iso for iso in facts.isos if iso.name == request.boot), None)
+
+
+def _no_iso(request: HvmConfig, facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """The fault of an ISO that the VPS does not have, with those that it has."""
+    if not request.boots_disk and _iso(request, facts) is None:
+        names = [iso.name for iso in facts.isos[:_MOST_TOLD]] + (["..."] if len(facts.isos) > _MOST_TOLD else [])
+        yield ("boot", f"{request.boot!r} is no ISO of VPS {request.vps}", f"hdd, or one of its ISOs: {', '.join(names) or 'it has none'}")
 
 
 # -- what is written ------------------------------------------------------------------------------

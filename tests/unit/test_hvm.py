@@ -172,6 +172,12 @@ def test_what_the_node_lacks_is_named(facts: Facts, firmware: str, problem: str)
     assert problem in refused(NEW, facts, **({"firmware": firmware} if firmware else {}))
 
 
+def test_everything_that_the_node_lacks_comes_at_once() -> None:
+    with pytest.raises(Refused) as error:
+        hvm.plan(asked(howtoboot="x.iso"), SETTINGS, dataclasses.replace(FACTS, qemu=dataclasses.replace(ABLE, vnc_passwords=False)))
+    assert [fault.parameter for fault in error.value.faults] == ["vncPassword", "boot"]
+
+
 def test_the_bios_needs_no_other_firmware() -> None:
     assert hvm.plan(asked(), SETTINGS, dataclasses.replace(FACTS, qemu=QemuFact("/q", True))).answer == ConfigWritten("/x/xen50", "127.0.0.1")
 
