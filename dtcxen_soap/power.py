@@ -16,7 +16,7 @@ from dtcxen_soap.facts import DomuFact, Facts, Need, NeedDisks, NeedDomu, NeedMe
 from dtcxen_soap.plans import MEMORY, EndDomu, Plan, Run, Step
 from dtcxen_soap.requests import OneVps
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.vps import BootMode, Mib, VpsId
+from dtcxen_soap.vps import BootMode, DiskRole, Mib, VpsId
 from dtcxen_soap.xen import xl
 
 CREATE_SECONDS = 300
@@ -101,7 +101,7 @@ def start_steps(
         vps: VpsId, memory: Mib, boot: BootMode | None, settings: Settings, facts: Facts, *, vcpus: int = 1, config: str = "") -> tuple[Step, ...]:
     """Start the domU from its configuration, or from another one of the VPS; nothing is checked here. `boot` None: not known."""
     assert facts.now is not None
-    return (Run(
+    return (*_lent(boot, settings, facts), Run(
         why=f"Start {vps.name}.", argv=xl.create(config or config_path(vps, settings)), env=_restrained(boot, settings), timeout_seconds=CREATE_SECONDS,
         scope=f"dtcxen-{vps.name}-{facts.now:%Y%m%dT%H%M%SZ}", patient=True, words=xl.words, takes=((MEMORY, _needed(memory, vcpus)),)),)
 
@@ -114,6 +114,18 @@ def _restrained(boot: BootMode | None, settings: Settings) -> tuple[tuple[str, s
     if boot not in (BootMode.PYGRUB, None):
         return ()
     return ("LIBXL_BOOTLOADER_RESTRICT", "1"), ("LIBXL_BOOTLOADER_USER", settings.pygrub_user)
+
+
+def _lent(boot: BootMode | None, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """pygrub opens the root disk as its own user, also whenever the guest reboots, so it may read it from now on.
+
+    Each time, since the device of a volume is made anew when its group is activated.
+    """
+    root = facts.disk(DiskRole.ROOT)
+    path = root.path if root else next(iter(facts.domu.paths), "")
+    if boot is not BootMode.PYGRUB or not path:
+        return ()
+    return (Run(why=f"Let pygrub read the root disk as user {settings.pygrub_user}.", argv=("setfacl", "--modify", f"user:{settings.pygrub_user}:r", "--", path)),)
 
 
 # -- and end --------------------------------------------------------------------------------------

@@ -164,7 +164,7 @@ class Settings:
         _boot_mode, "auto", "How new systems boot: pvh-grub, pv-grub, direct (the node's kernel), pygrub; auto: the first of these that the node can.")
     boot_watch_seconds: int = _setting(_number(10, 3600), "300", "How long a system that an installation started may take until it asks for a login.")
     vnc_listen: str = _setting(_HOST, "127.0.0.1", "Address that screens of HVM guests are served at.")
-    pygrub_user: str = _setting(_NAME, "nobody", "User that pygrub runs as.")
+    pygrub_user: str = _setting(_NAME, "nobody", "User that pygrub runs as. It may read the root disks of the VPSes that boot so: one of its own is better.")
     rescue_kernel: str = _setting(_path, "/var/lib/dtc-xen/rescue/vmlinuz", "Kernel of the node's rescue system.")
     rescue_initrd: str = _setting(_path, "/var/lib/dtc-xen/rescue/initrd.img", "Initial RAM disk of the node's rescue system, which holds all of it.")
     KERNEL_RELEASE: str = _setting(_DEVICE, "", "Release of the kernel for direct boot; empty: that of the running kernel.")

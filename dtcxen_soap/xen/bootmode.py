@@ -22,6 +22,7 @@ AUTOMATIC = (BootMode.PVH_GRUB, BootMode.PV_GRUB, BootMode.DIRECT)
 INSTALLABLE = (*AUTOMATIC, BootMode.PYGRUB)
 """What an installation may choose; the other modes are configured by hand."""
 _HVM = "hvm"
+_LENDING = "setfacl"
 
 
 def choose(asked: BootMode | None, bundle: BootMode | None, settings: Settings, node: NodeFact) -> BootMode:
@@ -48,6 +49,8 @@ def obstacle(mode: BootMode, settings: Settings, node: NodeFact) -> str:
         return f"{GRUB[mode]} is not there: install the package grub-xen-host on the node"
     if mode is BootMode.PYGRUB and not any(path.endswith("/pygrub") for path in node.loaders):
         return "this node has no pygrub: it comes with Xen's utilities"
+    if mode is BootMode.PYGRUB and _LENDING not in node.commands:
+        return f"this node has no {_LENDING}, which lets pygrub's user read a VPS's disk: install the package acl"
     if mode is BootMode.DIRECT and not node_kernel(settings, node)[0]:
         return f"{domu_kernel(mode, settings, node)[0]} is not there: KERNELPATH, or KERNEL_RELEASE, names the node's kernel for VPSes"
     return ""

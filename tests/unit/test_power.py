@@ -153,6 +153,14 @@ def test_another_configuration_only_when_it_is_named() -> None:
     assert create(NODE).argv[-1] == "--defconfig=/x/xen01" and create(NODE, config="/x/xen01.rescue").argv[-1] == "--defconfig=/x/xen01.rescue"
 
 
-@pytest.mark.parametrize("boot", [BootMode.PYGRUB, None])
-def test_pygrub_is_not_root_also_where_the_boot_mode_is_not_known(boot: BootMode | None) -> None:
-    assert dict(create(domu(boot=boot)).env) == {"LIBXL_BOOTLOADER_RESTRICT": "1", "LIBXL_BOOTLOADER_USER": "nobody"}
+def test_pygrub_is_not_root_and_may_read_the_root_disk_at_each_start() -> None:
+    lend, step = power.start_steps(VPS, Mib(256), BootMode.PYGRUB, SETTINGS, domu(boot=BootMode.PYGRUB))
+    assert isinstance(lend, Run) and lend.argv == ("setfacl", "--modify", "user:nobody:r", "--", "/m/xen01.img") and not lend.undo and not lend.may_fail
+    assert isinstance(step, Run) and dict(step.env) == {"LIBXL_BOOTLOADER_RESTRICT": "1", "LIBXL_BOOTLOADER_USER": "nobody"}
+    volume = DiskFact(DiskRole.ROOT, "/dev/vg0/xen01", 1 << 30, blank=False, image_type=ImageType.LVM)
+    lend, _ = power.start_steps(VPS, Mib(256), BootMode.PYGRUB, SETTINGS, node(disks=(volume,)))
+    assert isinstance(lend, Run) and lend.argv[-1] == "/dev/vg0/xen01"
+
+
+def test_what_is_not_known_to_be_pygrub_is_not_root_either() -> None:
+    assert dict(create(domu(boot=None)).env) == {"LIBXL_BOOTLOADER_RESTRICT": "1", "LIBXL_BOOTLOADER_USER": "nobody"}

@@ -15,7 +15,8 @@ from dtcxen_soap.xen import bootmode
 PVH, PV, DIRECT, PYGRUB = BootMode.PVH_GRUB, BootMode.PV_GRUB, BootMode.DIRECT, BootMode.PYGRUB
 KERNEL, RAMDISK = "/boot/vmlinuz-6.1.0-9-amd64", "/boot/initrd.img-6.1.0-9-amd64"
 ALL = NodeFact(
-    "node", "id", "bookworm", "6.1.0-9-amd64", kernels=frozenset({KERNEL, RAMDISK}), loaders=frozenset({*bootmode.GRUB.values(), "/usr/lib/xen-4.17/bin/pygrub"}), hvm=True)
+    "node", "id", "bookworm", "6.1.0-9-amd64", kernels=frozenset({KERNEL, RAMDISK}), commands=frozenset({"setfacl"}),
+    loaders=frozenset({*bootmode.GRUB.values(), "/usr/lib/xen-4.17/bin/pygrub"}), hvm=True)
 NONE = dataclasses.replace(ALL, kernels=frozenset(), loaders=frozenset(), hvm=False)
 DEFAULTS = load("").settings
 
@@ -42,6 +43,7 @@ def test_the_caller_goes_before_the_bundle_and_the_bundle_before_the_node() -> N
     (PVH, without(ALL, bootmode.GRUB[PVH]), "grub-i386-xen_pvh.bin is not there: install the package grub-xen-host"),
     (PV, without(ALL, bootmode.GRUB[PV]), "grub-x86_64-xen.bin is not there"),
     (PYGRUB, without(ALL, "/usr/lib/xen-4.17/bin/pygrub"), "has no pygrub"),
+    (PYGRUB, dataclasses.replace(ALL, commands=frozenset()), "no setfacl, which lets pygrub's user read a VPS's disk: install the package acl"),
     (DIRECT, without(ALL, KERNEL), f"{KERNEL} is not there: KERNELPATH"),
 ])
 def test_what_the_node_cannot_is_refused_by_the_parameter(mode: BootMode, node: NodeFact, problem: str) -> None:
