@@ -55,7 +55,7 @@ def run(options: argparse.Namespace) -> int:
         tree = _tree(options.from_tree, f"{work}/tree.tar", chosen, node, dom0)
         packed = f"{work}/initrd"
         unpacked = _pack(packed, tree, modules)
-        command, made = rescuesystem.compress(packed, _text(kernel.replace("vmlinuz", "config"), dom0), node)
+        command, made = rescuesystem.compress(packed, _text(rescuesystem.config_beside(kernel), dom0), node)
         _run(command, dom0)
         _refuse_large(unpacked, os.path.getsize(made))
         _into_place(made, kernel, chosen, dom0)
@@ -140,13 +140,14 @@ def _refuse_large(unpacked: int, packed: int) -> None:
 
 
 def _into_place(made: str, kernel: str, chosen: settings.Settings, dom0: Dom0) -> None:
-    """The kernel last, and none meanwhile: the two belong together."""
+    """The kernel last, and none meanwhile: the two belong together. Its configuration tells whether it can be a PVH guest."""
     with open(kernel, "rb") as opened:
         image = opened.read()
     dom0.remove_file(chosen.rescue_kernel)
     dom0.remove_file(chosen.rescue_initrd)
     dom0.rename_file(made, chosen.rescue_initrd)
     dom0.make_directory(os.path.dirname(chosen.rescue_kernel), 0o700)
+    dom0.write_file(rescuesystem.config_beside(chosen.rescue_kernel), _text(rescuesystem.config_beside(kernel), dom0).encode(), 0o600)
     dom0.write_file(chosen.rescue_kernel, image, 0o600)
 
 

@@ -240,6 +240,7 @@ class StartedFact:
 class RescueFact:
     """The node's rescue system, and the one-shot configurations of a VPS that exist. Paths are "" when the file is not there.
 
+    `pvh`: that kernel says of itself that it can be a PVH guest.
     `password` is a fresh one, made for this call alone. `owner_keys` are the lines of the VPS owner's
     authorized_keys, `config_text` the VPS's own configuration, "" without one.
     """
@@ -252,6 +253,7 @@ class RescueFact:
     password: Secret = Secret("")
     owner_keys: tuple[str, ...] = ()
     config_text: str = ""
+    pvh: bool = False
 
 
 def plainly(state: str) -> str:

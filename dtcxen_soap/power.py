@@ -76,15 +76,18 @@ def _needed(ram: Mib, vcpus: int) -> int:
     return ram.bytes + xl.overhead(ram, vcpus).bytes
 
 
-def refuse_unready(operation: str, vps: VpsId, facts: Facts) -> None:
-    """Raise Refused, Missing or Failed for what must be settled before a guest may see the VPS's disks."""
+def refuse_unready(operation: str, vps: VpsId, facts: Facts, *, as_configured: bool = True) -> None:
+    """Raise Refused, Missing or Failed for what must be settled before a guest may see the VPS's disks.
+
+    `as_configured`: with all disks that its own configuration names, an ISO too; the rescue system takes what is there.
+    """
     domu = facts.domu
     refuse_unknown(facts, vps, operation)
     if facts.tenancy.blocked:
         raise Refused(ParameterFault(operation, "vps", "InvalidParameter", f"VPS {vps} is blocked: {facts.tenancy.blocked}", "killVPSDisk first"))
     if not domu.configured:
         raise Missing(f"{operation}: VPS {vps} has no configuration: reinstallOS makes it")
-    if domu.lacking:
+    if domu.lacking and as_configured:
         raise Missing(f"{operation}: {vps.name} is configured with {', '.join(domu.lacking)}, which is not there")
     for disk in facts.disks:
         if disk.unzeroed:

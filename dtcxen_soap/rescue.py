@@ -50,13 +50,14 @@ def single_needs(request: OneVps, settings: Settings) -> tuple[Need, ...]:
 def plan_enter(request: OneVps, settings: Settings, facts: Facts) -> Plan:
     """Start the node's rescue system on the VPS's disks. Raises Refused, Missing, Busy or Failed before anything is planned."""
     vps = request.vps
-    _refuse("enterRescue", vps, facts)
+    _refuse("enterRescue", vps, facts, as_configured=False)
     if not facts.rescue.kernel or not facts.rescue.ramdisk:
         absent = settings.rescue_initrd if facts.rescue.kernel else settings.rescue_kernel
         raise Missing(f"enterRescue: this node has no rescue system, {absent} is not there: `dtcxen rescue-system` makes it")
     if _MKFS[0] not in facts.node.commands:
         raise Failed("enterRescue: make the disk that tells the rescue system who it is.", f"the node lacks {_MKFS[0]}: install its package")
-    guest, seed = _guest(vps, settings, facts), _seed(vps, settings, facts)
+    seed = _seed(vps, settings, facts)
+    guest = _guest(seed, settings, facts)
     power.refuse_memory("enterRescue", guest.ram, facts, vcpus=guest.vcpus or 1)
     path = disks.rescue_config_path(vps, settings)
     steps = (
@@ -70,11 +71,11 @@ def plan_enter(request: OneVps, settings: Settings, facts: Facts) -> Plan:
     return Plan(f"start the rescue system on VPS {vps}", steps, told)
 
 
-def _refuse(operation: str, vps: VpsId, facts: Facts) -> None:
+def _refuse(operation: str, vps: VpsId, facts: Facts, *, as_configured: bool = True) -> None:
     """Raise unless a guest could be started on the VPS's disks now."""
     disks.refuse_in_use(facts, vps, operation)
     power.refuse_running(operation, vps, facts.domu)
-    power.refuse_unready(operation, vps, facts)
+    power.refuse_unready(operation, vps, facts, as_configured=as_configured)
     if facts.disk(DiskRole.ROOT) is None:
         raise Missing(f"{operation}: VPS {vps} has no root disk")
 
@@ -84,13 +85,14 @@ def _told(vps: VpsId, seed: Seed) -> str:
     return f"Started the rescue system of {vps.name}: sign in as {USER} with this password{keys}; a reboot there, or leaveRescue, ends it"
 
 
-def _guest(vps: VpsId, settings: Settings, facts: Facts) -> Vps:
-    """The domU: the node's kernel, the VPS's disks, card and addresses."""
+def _guest(seed: Seed, settings: Settings, facts: Facts) -> Vps:
+    """The domU: the node's kernel, the VPS's disks, card and addresses; PVH where node and kernel can, since that is the faster and the safer guest."""
     domu = facts.domu
-    addresses = tuple(Address(interface) for interface in rescueseed.network(domu.config_addresses, settings).addresses)
+    card = Nic(seed.mac, tuple(Address(interface) for interface in seed.network.addresses), settings.xen_bridge)
     return Vps(
-        vps, max(domu.config_memory or MEMORY, MEMORY), _disks(facts), Nic(configfile.mac(vps, settings, facts), addresses, settings.xen_bridge), BootMode.DIRECT,
-        settings.rescue_kernel, settings.rescue_initrd, vcpus=domu.config_vcpus, on_reboot="destroy", seed=disks.seed_path(vps, settings))
+        seed.vps, max(domu.config_memory or MEMORY, MEMORY), _disks(facts), card, BootMode.DIRECT, settings.rescue_kernel, settings.rescue_initrd,
+        extra=rescueseed.command_line(seed), vcpus=domu.config_vcpus, on_reboot="destroy", seed=disks.seed_path(seed.vps, settings),
+        pvh=facts.rescue.pvh and facts.node.hvm)
 
 
 def _disks(facts: Facts) -> tuple[Disk, ...]:

@@ -100,6 +100,18 @@ def _lines(seed: Seed) -> str:
     return "".join(f"{line}\n" for line in words)
 
 
+def command_line(seed: Seed) -> str:
+    """The first address as the kernel and other rescue systems read it (`ip=` of nfsroot.rst and of dracut); IPv4 where there is one, since the kernel knows no other."""
+    ordered = sorted(seed.network.addresses, key=lambda address: address.version)
+    if not ordered:
+        return ""
+    address = ordered[0]
+    gateway = next((route.gateway for route in seed.network.routes if route.gateway.version == address.version), None)
+    if isinstance(address, ipaddress.IPv6Interface):
+        return f"ip=[{address.ip}]::{f'[{gateway}]' if gateway else ''}:{address.network.prefixlen}:{seed.hostname}:eth0:off"
+    return f"ip={address.ip}::{gateway or ''}:{address.netmask}:{seed.hostname}:eth0:off"
+
+
 def motd(seed: Seed) -> str:
     """What whoever signs in reads: where they are, what the disks are, and how to leave."""
     disks = "\n".join(f"  /dev/{device}  {what}" for device, what in seed.disks)

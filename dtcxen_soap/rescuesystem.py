@@ -48,6 +48,18 @@ _WANTED = (
 """Modules by name, `-` written `_`: disks and cards of Xen and of virtio, file systems, device mapper, and the sums and ciphers that these ask for by name."""
 
 _RD_ZSTD = re.compile(r"^CONFIG_RD_ZSTD=y$", re.MULTILINE)
+_PVH = re.compile(r"^CONFIG_PVH=y$", re.MULTILINE)
+
+
+def config_beside(kernel: str) -> str:
+    """Where the configuration that a kernel was built with lies: beside it, under Debian's name for it."""
+    directory, name = posixpath.split(kernel)
+    return posixpath.join(directory, name.replace("vmlinuz", "config") if "vmlinuz" in name else f"{name}.config")
+
+
+def can_pvh(kernel_config: str) -> bool:
+    """Whether the kernel of this configuration has the entry for PVH guests; False where there is none that could say so."""
+    return bool(_PVH.search(kernel_config))
 
 
 def bootstrap(target: str, settings: Settings, node: NodeFact) -> Run:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import secrets
 
-from dtcxen_soap import disks, rescueseed
+from dtcxen_soap import disks, rescueseed, rescuesystem
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import RescueFact
 from dtcxen_soap.settings import Settings
@@ -31,7 +31,8 @@ def rescue(dom0: Dom0, settings: Settings, vps: VpsId) -> RescueFact:
     return RescueFact(
         there(settings.rescue_kernel), there(settings.rescue_initrd), there(disks.rescue_config_path(vps, settings)),
         there(disks.single_config_path(vps, settings)), there(disks.seed_path(vps, settings)), new_password(),
-        owner_keys(dom0, settings, vps), _text(dom0, disks.config_path(vps, settings)))
+        owner_keys(dom0, settings, vps), _text(dom0, disks.config_path(vps, settings)),
+        rescuesystem.can_pvh(_text(dom0, rescuesystem.config_beside(settings.rescue_kernel))))
 
 
 def owner_keys(dom0: Dom0, settings: Settings, vps: VpsId) -> tuple[str, ...]:

@@ -198,7 +198,8 @@ class Vps:
     """One VPS as its domU's configuration describes it. `vcpus` None is Xen's own default, one.
 
     `kernel` is what dom0 loads: GRUB's image in the grub modes, "" for pygrub and hvm. `hvm` is set
-    in that mode only. `on_reboot` is xl's word. `seed` is a small disk that the guest only reads (xvdc).
+    in that mode only. `on_reboot` is xl's word, for a crash too. `seed` is a small disk that the guest
+    only reads (xvdc). `pvh`: a direct kernel is started as a PVH guest, else as a PV one.
     """
 
     id: VpsId
@@ -213,3 +214,4 @@ class Vps:
     hvm: HvmOptions | None = None
     on_reboot: str = "restart"
     seed: str = ""
+    pvh: bool = False

@@ -51,7 +51,7 @@ def quote(text: str) -> str:
 def _lines(vps: Vps) -> Iterator[str]:
     yield NOTE
     yield f"name = {quote(vps.id.name)}"
-    yield f"type = {quote(_TYPES.get(vps.boot, 'pv'))}"
+    yield f"type = {quote(_type(vps))}"
     yield from _loaded(vps)
     yield f"memory = {int(vps.ram)}"
     if vps.vcpus is not None:
@@ -61,7 +61,11 @@ def _lines(vps: Vps) -> Iterator[str]:
     yield from (f"    {quote(spec)}," for spec in _disk_specs(vps))
     yield "]"
     yield from _told(vps)
-    yield from ('on_poweroff = "destroy"', f"on_reboot = {quote(vps.on_reboot)}", 'on_crash = "restart"')
+    yield from ('on_poweroff = "destroy"', f"on_reboot = {quote(vps.on_reboot)}", f"on_crash = {quote(vps.on_reboot)}")
+
+
+def _type(vps: Vps) -> str:
+    return "pvh" if vps.pvh and vps.boot is BootMode.DIRECT else _TYPES.get(vps.boot, "pv")
 
 
 def _loaded(vps: Vps) -> Iterator[str]:

@@ -13,8 +13,9 @@ WORD = "single"
 
 
 def render(text: str) -> str:
-    """The configuration in `text` with the word added to the kernel's command line; a reboot ends it."""
+    """The configuration in `text` with the word added to the kernel's command line; a reboot or a crash ends it."""
     said = texts(text)
     name = "cmdline" if "cmdline" in said else "extra"
-    value = " ".join((*said.get(name, "").split(), WORD))
-    return "".join((text, "" if text.endswith("\n") else "\n", f"{name} = {quote(value)}\n", 'on_reboot = "destroy"\n'))
+    plain = "".join(sign if sign.isprintable() else " " for sign in said.get(name, ""))
+    value = " ".join((*plain.split(), WORD))
+    return "".join((text, "" if text.endswith("\n") else "\n", f"{name} = {quote(value)}\n", 'on_reboot = "destroy"\n', 'on_crash = "destroy"\n'))

@@ -103,7 +103,7 @@ def ssh(port: int, key: Path, command: str) -> str:
 def test_it_is_small_and_private(settings: Settings) -> None:
     initrd, place = Path(settings.rescue_initrd), Path(settings.rescue_initrd).parent
     assert initrd.stat().st_size < LARGEST_MIB << 20 and place.stat().st_mode & 0o777 == 0o700
-    assert sorted(path.name for path in place.iterdir()) == ["initrd.img", "vmlinuz"]
+    assert sorted(path.name for path in place.iterdir()) == ["config", "initrd.img", "vmlinuz"]
 
 
 def test_it_lets_its_customer_in_shows_the_disks_and_ends(settings: Settings, vps: Facts, entered: RescueStarted, tmp_path: Path, port: int) -> None:

@@ -30,6 +30,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(cli_rescue, "Dom0", Zstd)
     monkeypatch.setattr(survey_node, "node", lambda dom0, settings: NodeFact("node", "id", "", "6.1.0", commands=frozenset({"zstd"})))
     (tmp_path / "vmlinuz").write_bytes(b"kernel")
+    (tmp_path / "config").write_text("CONFIG_PVH=y\nCONFIG_RD_ZSTD=y\n")
     (tmp_path / "6.1.0/kernel").mkdir(parents=True)
     for name in ("xen-blkfront.ko", "i915.ko", "../modules.builtin"):
         (tmp_path / "6.1.0/kernel" / name).write_bytes(b"\0depends=\0")
@@ -47,7 +48,8 @@ def make(node: Path) -> int:
 
 def test_a_ready_tree_becomes_kernel_and_ram_disk(node: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert make(node) == make(node) == 0
-    assert sorted(path.name for path in (node / "out").iterdir()) == ["initrd.img", "vmlinuz"]
+    assert sorted(path.name for path in (node / "out").iterdir()) == ["config", "initrd.img", "vmlinuz"]
+    assert (node / "out/config").read_text() == (node / "config").read_text() == "CONFIG_PVH=y\nCONFIG_RD_ZSTD=y\n"
     assert (node / "out/vmlinuz").read_bytes() == b"kernel" and (node / "out").stat().st_mode & 0o777 == 0o700
     made = unpacked((node / "out/initrd.img").read_bytes())
     assert made["usr/bin/busybox"][1] == b"box" and made["usr/sbin/reboot"][1] == b"/bin/busybox" and made["init"][1].startswith(b"#!/bin/sh")

@@ -80,7 +80,13 @@ def test_the_configuration_is_the_rescue_systems_and_never_the_vps_own() -> None
     assert [(disk.device, disk.path) for disk in said.disks] == [("xvda", ROOT.path), ("xvdb", SWAP.path), ("xvdc", "/s/rescue/xen01.seed")]
     assert "vdev=xvdc,access=r," in written.content and "vdev=xvda,access=w," in written.content
     assert said.macs == (DOWN.config_mac,) and said.addresses == DOWN.config_addresses
-    assert config.texts(written.content)["on_reboot"] == "destroy"
+    assert [config.texts(written.content)[name] for name in ("on_reboot", "on_crash", "on_poweroff")] == ["destroy"] * 3, "it never starts by itself again"
+
+
+@pytest.mark.parametrize(("kernel", "node", "kind"), [(True, True, "pvh"), (True, False, "pv"), (False, True, "pv"), (False, False, "pv")])
+def test_it_is_a_pvh_guest_where_node_and_kernel_can(kernel: bool, node: bool, kind: str) -> None:
+    written = one(enter(facts(rescue=dataclasses.replace(RESCUE, pvh=kernel), node=dataclasses.replace(NODE, hvm=node))), WriteFile)
+    assert config.texts(written.content)["type"] == kind and config.parse(written.content).boot is BootMode.DIRECT
 
 
 def test_it_is_started_from_that_configuration_with_the_memory_it_has() -> None:
@@ -119,6 +125,14 @@ def test_keys_of_owner_and_admin_may_sign_in() -> None:
     assert seeded(plan)["authorized_keys"] == "ssh-ed25519 AAAAowner o@home\nssh-rsa AAAAadmin a@noc\n"
     assert "2 keys" in plan.answer.message
     assert json.loads(seeded(plan)["user-data"].removeprefix("#cloud-config\n"))["ssh_authorized_keys"] == list(seeded(plan)["authorized_keys"].splitlines())
+
+
+def test_what_only_the_vps_own_configuration_needs_may_be_gone() -> None:
+    broken = dataclasses.replace(DOWN, boot=BootMode.HVM, lacking=("/h/xen01/iso/gone.iso", SWAP.path))
+    assert [(disk.device, disk.path) for disk in config.parse(one(enter(facts(broken, disks=(ROOT,))), WriteFile).content).disks] == [
+        ("xvda", ROOT.path), ("xvdc", "/s/rescue/xen01.seed")]
+    with pytest.raises(Missing, match="which is not there"):
+        single(facts(broken))
 
 
 def test_what_it_is_told_of_the_disks() -> None:
@@ -189,6 +203,18 @@ def test_a_network_is_made_of_what_the_node_knows(settings: str, address: str, t
     assert lines in text and ("gateway" in text) is bool(lines) and f"address {told.split(',')[0].split()[0]}\n" in text
 
 
+@pytest.mark.parametrize(("settings", "addresses", "told"), [
+    (NETWORK, ("192.0.2.10",), "ip=192.0.2.10::192.0.2.1:255.255.255.0:xen01-rescue:eth0:off"),
+    (NETWORK, ("2001:db8::2", "192.0.2.11", "192.0.2.10"), "ip=192.0.2.11::192.0.2.1:255.255.255.0:xen01-rescue:eth0:off"),
+    ("GATEWAY=2001:db8::1", ("2001:db8::2",), "ip=[2001:db8::2]::[2001:db8::1]:64:xen01-rescue:eth0:off"),
+    ("", ("192.0.2.10",), "ip=192.0.2.10:::255.255.255.255:xen01-rescue:eth0:off"),
+    ("", ("2001:db8::2",), "ip=[2001:db8::2]:::128:xen01-rescue:eth0:off"), (NETWORK, (), ""),
+])
+def test_the_kernel_is_told_one_address_too(settings: str, addresses: tuple[str, ...], told: str) -> None:
+    network = rescueseed.network(tuple(ipaddress.ip_address(address) for address in addresses), load(settings).settings)
+    assert rescueseed.command_line(rescueseed.Seed(VPS, MacAddress("00:16:3e:10:10:01"), network, (), ())) == told
+
+
 def test_name_servers_and_the_same_for_other_readers() -> None:
     told = seeded(enter())
     assert "dns 192.0.2.53\ndns 2001:db8::53\n" in told["rescue"] and "hostname xen01-rescue\n" in told["rescue"]
@@ -235,12 +261,12 @@ def test_its_configuration_is_the_vps_own_with_a_word_more() -> None:
     written = one(single(), WriteFile)
     assert (written.path, written.mode) == ("/x/xen01.single", 0o600) and written.content.startswith(OWN)
     said = config.texts(written.content)
-    assert (said["extra"], said["on_reboot"], said["kernel"]) == ("console=hvc0 quiet single", "destroy", "/boot/vmlinuz")
+    assert (said["extra"], said["on_reboot"], said["on_crash"], said["kernel"]) == ("console=hvc0 quiet single", "destroy", "destroy", "/boot/vmlinuz")
 
 
 @pytest.mark.parametrize(("text", "name", "value"), [
     ('extra = "a"\nextra = "b\\"c"', "extra", 'b"c single'), ("", "extra", "single"), ('cmdline = "root=/dev/xvda ro"\nextra = "x"\n', "cmdline", "root=/dev/xvda ro single"),
-    ("extra = 'a\tb'\n", "extra", "a b single"),
+    ("extra = 'a\tb\x07'\n", "extra", "a b single"),
 ])
 def test_the_last_statement_counts(text: str, name: str, value: str) -> None:
     assert config.texts(singleuser.render(text))[name] == value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from dtcxen_soap import survey_rescue
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import VpsId
@@ -23,9 +25,19 @@ def test_everything_that_is_there() -> None:
     assert found.owner_keys == ("ssh-ed25519 AAAA me@home", 'from="192.0.2.1" ssh-rsa BBBB')
 
 
+@pytest.mark.parametrize(("kernel", "config"), [("/r/vmlinuz", "/r/config"), ("/boot/vmlinuz-6.1.0", "/boot/config-6.1.0"), ("/vmlinuz.d/linux", "/vmlinuz.d/linux.config")])
+def test_the_kernels_own_configuration_tells_what_it_can(kernel: str, config: str) -> None:
+    def pvh(text: str) -> bool:
+        return survey_rescue.rescue(ScriptedDom0(files={config: text}), load(f"rescue_kernel={kernel}").settings, VPS).pvh
+
+    assert pvh("CONFIG_XEN_PVH=y\nCONFIG_PVH=y\n")
+    assert not any(pvh(text) for text in ("", "# CONFIG_PVH is not set\n", "CONFIG_XEN_PVH=y\n"))
+
+
 def test_nothing_is_there() -> None:
     found = survey_rescue.rescue(ScriptedDom0(), SETTINGS, VPS)
     assert (found.kernel, found.ramdisk, found.rescue_config, found.single_config, found.seed, found.owner_keys, found.config_text) == ("", "", "", "", "", (), "")
+    assert not found.pvh
 
 
 def test_a_password_is_long_readable_and_never_the_same() -> None:

@@ -38,6 +38,8 @@ VPSES = {
     "hvm-disk": booting(PLAIN, BootMode.HVM, hvm=HvmOptions()),
     "hvm-cd-uefi-screen": booting(ALL_KEYS, BootMode.HVM, hvm=SCREEN),
     "one-shot": booting(PLAIN, BootMode.DIRECT, "/rescue/vmlinuz", "/rescue/initrd.img", on_reboot="destroy", seed="/var/lib/dtc-xen/rescue/xen01.seed"),
+    "one-shot-pvh": booting(
+        PLAIN, BootMode.DIRECT, "/rescue/vmlinuz", "/rescue/initrd.img", on_reboot="destroy", seed="/var/lib/dtc-xen/rescue/xen01.seed", pvh=True),
 }
 
 
@@ -86,7 +88,7 @@ def any_vps(draw):
         VpsId(draw(st.integers(1, 9999))), Mib(draw(st.integers(1, 1 << 20))), draw(st.tuples(*disks)),
         Nic(MAC, draw(st.sampled_from([case.nic.addresses for case in CASES.values()])), draw(st.sampled_from(["", "xenbr0", "br-lan.5"]))),
         mode, draw(kernels.get(mode, st.just(""))), draw(st.just("") | paths), draw(st.just("") | printable), draw(st.none() | st.integers(1, 64)),
-        draw(screens) if mode is BootMode.HVM else None, draw(st.sampled_from(["restart", "destroy"])), draw(st.just("") | paths))
+        draw(screens) if mode is BootMode.HVM else None, draw(st.sampled_from(["restart", "destroy"])), draw(st.just("") | paths), draw(st.booleans()))
 
 
 @settings(deadline=None)
