@@ -75,12 +75,17 @@ class Image:
         return self.directory / "id_ed25519"
 
 
+def chosen() -> Image:
+    """The image of the Debian that the environment asks for, whether it is there or not."""
+    suite = os.environ.get("SUITE", "bookworm")
+    return Image(CACHE / "xenlab" / suite, suite)
+
+
 def build() -> Image:
-    """The image of the Debian that the environment asks for; made first if it is not there."""
-    suite, xen = os.environ.get("SUITE", "bookworm"), os.environ.get("XEN_VERSION", "4.17")
-    image = Image(CACHE / "xenlab" / suite, suite)
+    """That image; made first if it is not there."""
+    image, xen = chosen(), os.environ.get("XEN_VERSION", "4.17")
     image.directory.mkdir(parents=True, exist_ok=True)
-    stamp, wanted = image.directory / "made-of", _made_of(suite, xen)
+    stamp, wanted = image.directory / "made-of", _made_of(image.suite, xen)
     with (image.directory / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not stamp.exists() or stamp.read_text() != wanted:
@@ -196,15 +201,20 @@ def _bundle(root: Path, guest: Path) -> None:
 
 
 def _iso(root: Path) -> None:
-    """A CD that BIOS and UEFI boot: dom0's kernel, and an initial RAM disk whose first process only says that it runs."""
+    """A CD that BIOS and UEFI boot: dom0's kernel, and a busybox that only says that it runs: firmware reads a CD slowly under emulation."""
     tree = root / "usr/share/xenlab/iso"
     shutil.copytree(HERE / "iso", tree)
-    shutil.copytree(HERE / "iso-init", root / "usr/share/xenlab/init")
+    init = root / "usr/share/xenlab/init"
+    for name in ("bin", "dev", "proc", "sys"):
+        (init / name).mkdir(parents=True)
+    shutil.copy(HERE / "iso-init/xenlab-init", init / "init")
+    shutil.copy(root / "usr/bin/busybox", init / "bin/busybox")
     script = (
-        "cd /usr/share/xenlab/init && echo xenlab-init | cpio -o -H newc --quiet >../early.cpio && cd .. && cp /boot/vmlinuz-* iso/boot/vmlinuz && "
-        f"cat early.cpio /boot/initrd.img-* >iso/boot/initrd.img && grub-mkrescue -o {ISO} iso 2>mkrescue.log || {{ cat mkrescue.log >&2; exit 1; }}")
-    subprocess.run(["chroot", str(root), "sh", "-c", script], check=True, stdin=subprocess.DEVNULL)
+        "cp /boot/vmlinuz-* iso/boot/vmlinuz && (cd init && find . | cpio -o -H newc --quiet) | gzip >iso/boot/initrd.img && "
+        f"grub-mkrescue -o {ISO} iso 2>mkrescue.log || {{ cat mkrescue.log >&2; exit 1; }}")
+    subprocess.run(["chroot", str(root), "sh", "-c", f"cd /usr/share/xenlab && {script}"], check=True, stdin=subprocess.DEVNULL)
     shutil.rmtree(tree)
+    shutil.rmtree(init)
 
 
 def _boot_files(root: Path, image: Image, xen: str) -> None:

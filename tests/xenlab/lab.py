@@ -4,6 +4,7 @@
     python -m tests.xenlab.lab install             install the working tree anew, and restart the daemon
     python -m tests.xenlab.lab ssh COMMAND...      run a command in dom0
     python -m tests.xenlab.lab call OPERATION [name=value...]
+    python -m tests.xenlab.lab capture SCENE       write what xl, lvs and vgs say now into tests/data/ (a new tool version needs it)
     python -m tests.xenlab.lab stop
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import io
 import ipaddress
 import re
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -23,10 +25,12 @@ from typing import Any
 
 import requests
 
+from dtcxen_soap import lvm
 from dtcxen_soap.vps import VpsId
+from dtcxen_soap.xen import xl
 from tests import boot
 from tests.xenlab import calls
-from tests.xenlab.image import Image, build
+from tests.xenlab.image import Image, build, chosen
 from tests.xenlab.machine import DAEMON_PORT, Machine, NotSo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -183,6 +187,10 @@ class Lab(Machine):
         """Disks for a VPS, in MiB."""
         return self.client().setupVPSDisk(vps=f"{vps:02d}", diskSizeMib=disk, swapSizeMib=swap, imageType=image_type)
 
+    def zeroed(self, vps: int) -> None:
+        """Until the VPS's new volumes are overwritten, which goes on after setupVPSDisk has answered; only an installation takes it over."""
+        self.until("the new disks are zeroed", lambda: self.state(vps) != "mkos", 300)
+
     def reinstall(self, vps: int, password: str, os_type: str = "debian-small", ram: int = 256, **more: Any) -> int:
         """Start an installation; the job's number."""
         job = self.client().reinstallOS(
@@ -260,6 +268,19 @@ class Lab(Machine):
                 f"retries: {self.retries}", *(f"segfault in dom0: {line}" for line in crashes or ["none"])]
 
 
+def capture(lab: Lab, scene: str) -> list[Path]:
+    """What the daemon's own commands say in dom0, as they say it, in files named tool-version-scene."""
+    xen = lab.ssh("xl info xen_version").strip().rpartition(".")[0]
+    lvm2 = re.findall(r"LVM version:\s+(\d+\.\d+)", lab.ssh("lvm version"))[0]
+    written = []
+    for argv, name in ((xl.LIST, f"xl-list-{xen}-{scene}.txt"), (("xl", "list", "-l"), f"xl-list-l-{xen}-{scene}.json"), (xl.INFO, f"xl-info-{xen}-{scene}.txt"),
+                       (lvm.LVS, f"lvm/lvs-{lvm2}-{scene}.json"), (lvm.VGS, f"lvm/vgs-{lvm2}-{scene}.json")):
+        path = ROOT / "tests/data" / name
+        path.write_text(lab.ssh(shlex.join(argv)))
+        written.append(path)
+    return written
+
+
 def _working_tree() -> bytes:
     """The files of the package as they are now, packed."""
     packed = io.BytesIO()
@@ -284,12 +305,14 @@ def main(words: list[str]) -> int:
             lab.install()
             print("\n".join([lab.url, *lab.report()]))
         case ["ssh", *command]:
-            return subprocess.run([*Lab(build()).ssh_command("-S", "none"), *command]).returncode
+            return subprocess.run([*Lab(chosen()).ssh_command("-S", "none"), *command]).returncode
         case ["call", operation, *given]:
-            lab = Lab(build())
+            lab = Lab(chosen())
             print(getattr(lab.client(), operation)(**dict(item.split("=", 1) for item in given)))
+        case ["capture", scene]:
+            print(*capture(Lab(chosen()), scene), sep="\n")
         case ["stop"]:
-            Lab(build()).stop()
+            Lab(chosen()).stop()
         case _:
             print(__doc__, file=sys.stderr)
             return 2

@@ -99,7 +99,7 @@ class Machine:
             "-object", "rng-random,id=rng,filename=/dev/urandom", "-device", "virtio-rng-pci,rng=rng",
             "-netdev", f"user,id=net,restrict=on,{forwards}", "-device", "virtio-net-pci,netdev=net,romfile=",
             "-chardev", f"file,id=com1,path={self.run_directory}/console.log", "-serial", "chardev:com1",
-            "-daemonize", "-pidfile", f"{self.run_directory}/qemu.pid"]
+            "-D", f"{self.run_directory}/qemu.log", "-daemonize", "-pidfile", f"{self.run_directory}/qemu.pid"]
 
     def _wait_until_up(self) -> None:
         """ssh answers before Xen's daemons do: xl must answer too."""
