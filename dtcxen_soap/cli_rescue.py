@@ -13,6 +13,7 @@ from dtcxen_soap.cli_console import CONFIG, OK, load, remark, say
 from dtcxen_soap.dom0 import Dom0, Unwatched
 from dtcxen_soap.errors import Failed, Misconfigured, Missing
 from dtcxen_soap.facts import NodeFact
+from dtcxen_soap.install import kernelimage
 from dtcxen_soap.plans import Run, paste
 from dtcxen_soap.rescue import MEMORY
 from dtcxen_soap.vps import Mib
@@ -20,6 +21,7 @@ from dtcxen_soap.vps import Mib
 WORKING_ROOM = Mib(128)
 """Memory that must be left beside the unpacked system: the kernel, sshd, and a check of a file system."""
 _TAIL_LINES = 20
+_HEAD_BYTES = 1 << 16
 _EXAMPLES = """\
 examples:
   dtcxen rescue-system
@@ -48,13 +50,13 @@ def run(options: argparse.Namespace) -> int:
     from dtcxen_soap import survey_node
     chosen, dom0 = load(options.config), Dom0()
     node = survey_node.node(dom0, chosen)
-    kernel, modules = _kernel(chosen, node, dom0)
+    kernel, modules, release = _kernel(chosen, node, dom0)
     place = os.path.dirname(chosen.rescue_initrd)
     dom0.make_directory(place, 0o700)
     with tempfile.TemporaryDirectory(prefix=".rescue-system-", dir=place) as work:
         tree = _tree(options.from_tree, f"{work}/tree.tar", chosen, node, dom0)
         packed = f"{work}/initrd"
-        unpacked = _pack(packed, tree, modules)
+        unpacked = _pack(packed, tree, modules, release)
         command, made = rescuesystem.compress(packed, _text(rescuesystem.config_beside(kernel), dom0), node)
         _run(command, dom0)
         _refuse_large(unpacked, os.path.getsize(made))
@@ -68,14 +70,16 @@ def _mib(size_bytes: int) -> int:
     return -(-size_bytes >> 20)
 
 
-def _kernel(chosen: settings.Settings, node: NodeFact, dom0: Dom0) -> tuple[str, str]:
-    """Kernel and directory of its modules; Missing names what is not there."""
+def _kernel(chosen: settings.Settings, node: NodeFact, dom0: Dom0) -> tuple[str, str, str]:
+    """Kernel, directory of its modules, and its release, which is its own word and not the directory's; Missing names what is not there."""
     release = chosen.KERNEL_RELEASE or node.kernel_release
     kernel, modules = chosen.KERNELPATH or f"/boot/vmlinuz-{release}", chosen.KMOD_PATH or f"/lib/modules/{release}"
     for path, name in ((kernel, "KERNELPATH"), (modules, "KMOD_PATH")):
         if not dom0.exists(path):
             raise Missing(f"rescue-system: {path} is not there: install that kernel, or set {name}")
-    return kernel, modules
+    with open(kernel, "rb") as opened:
+        own = kernelimage.parse(opened.read(_HEAD_BYTES)).version
+    return kernel, modules, own or os.path.basename(os.path.normpath(modules))
 
 
 # -- what goes in -----------------------------------------------------------------------------------
@@ -91,7 +95,7 @@ def _tree(ready: str | None, tarball: str, chosen: settings.Settings, node: Node
     return ready
 
 
-def _pack(target: str, tree: str, modules: str) -> int:
+def _pack(target: str, tree: str, modules: str, release: str) -> int:
     """Write the archive; the memory that it takes unpacked, in bytes."""
     from dtcxen_soap import ramdisk
     source = ramdisk.of_directory if os.path.isdir(tree) else ramdisk.of_tarball
@@ -102,20 +106,24 @@ def _pack(target: str, tree: str, modules: str) -> int:
             with open(f"{rescuesystem.DATA}/{name}", "rb") as opened:
                 yield ramdisk.file(path, opened.read(), mode)
         yield from (ramdisk.link(path, target) for path, target in rescuesystem.LINKS)
-        yield from _modules(modules)
+        yield from _modules(modules, release)
 
     with open(target, "wb") as out:
         return ramdisk.write(out, entries())
 
 
-def _modules(source: str) -> Iterator[Any]:
+def _modules(source: str, release: str) -> Iterator[Any]:
     """The modules that a Xen guest needs, and what they need; the running rescue system lists them for modprobe itself."""
     from dtcxen_soap import ramdisk
-    at = f"{rescuesystem.MODULES_AT}/{os.path.basename(os.path.normpath(source))}"
+    at = f"{rescuesystem.MODULES_AT}/{release}"
     paths = ramdisk.module_files(source)
     needs = {name: ramdisk.module_needs(ramdisk.module(path)) for name, path in paths.items()}
     yield from (ramdisk.directory(path) for path in (rescuesystem.MODULES_AT, at, f"{at}/kernel"))
-    yield from (ramdisk.file(f"{at}/kernel/{name}.ko", ramdisk.module(paths[name])) for name in rescuesystem.modules(needs))
+    for name in rescuesystem.modules(needs):
+        data = ramdisk.module(paths[name])
+        if ramdisk.module_release(data) not in ("", release):
+            raise Misconfigured(f"{paths[name]} is a module of {ramdisk.module_release(data)}, the kernel is {release}: set KERNELPATH and KMOD_PATH of one kernel")
+        yield ramdisk.file(f"{at}/kernel/{name}.ko", data)
     for name in ("modules.builtin", "modules.builtin.modinfo", "modules.order"):
         if os.path.isfile(f"{source}/{name}"):
             with open(f"{source}/{name}", "rb") as opened:

@@ -19,6 +19,7 @@ from typing import IO
 _KINDS = {tarfile.REGTYPE: stat.S_IFREG, tarfile.AREGTYPE: stat.S_IFREG, tarfile.DIRTYPE: stat.S_IFDIR, tarfile.SYMTYPE: stat.S_IFLNK}
 _MODULE = re.compile(r"(.+)\.ko(\.xz|\.gz)?")
 _DEPENDS = re.compile(rb"\0depends=([^\0]*)\0")
+_VERMAGIC = re.compile(rb"\0vermagic=([^ \0]+)")
 
 
 @dataclass(frozen=True)
@@ -139,3 +140,9 @@ def module_needs(data: bytes) -> tuple[str, ...]:
     """The modules that a module says it depends on."""
     match = _DEPENDS.search(data)
     return tuple(name.replace("-", "_") for name in match[1].decode().split(",") if name) if match else ()
+
+
+def module_release(data: bytes) -> str:
+    """The release of the kernel that a module is for, as uname -r says it; "" when it does not tell."""
+    match = _VERMAGIC.search(data)
+    return match[1].decode(errors="replace") if match else ""

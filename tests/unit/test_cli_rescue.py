@@ -58,6 +58,29 @@ def test_a_ready_tree_becomes_kernel_and_ram_disk(node: Path, capsys: pytest.Cap
     assert "initrd.img, 1 MiB" in capsys.readouterr().out
 
 
+def linux(release: str) -> bytes:
+    """As much of a bzImage as says its release."""
+    head = bytearray(0x800)
+    head[0x1FE:0x200], head[0x202:0x206], head[0x20E:0x210] = b"\x55\xaa", b"HdrS", (0x200).to_bytes(2, "little")
+    head[0x400:0x400 + len(release) + 1] = release.encode() + b" "
+    return bytes(head)
+
+
+def test_modules_lie_where_the_kernel_looks_for_them_whatever_their_directory_is_called(node: Path) -> None:
+    (node / "vmlinuz").write_bytes(linux("6.1.0-50-amd64"))
+    for name in ("xen-blkfront.ko", "i915.ko"):
+        (node / "6.1.0/kernel" / name).write_bytes(b"\0depends=\0vermagic=6.1.0-50-amd64 SMP \0")
+    assert make(node) == 0
+    assert "usr/lib/modules/6.1.0-50-amd64/kernel/xen_blkfront.ko" in unpacked((node / "out/initrd.img").read_bytes())
+
+
+def test_modules_of_another_kernel_are_refused(node: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (node / "vmlinuz").write_bytes(linux("6.1.0-50-amd64"))
+    (node / "6.1.0/kernel/xen-blkfront.ko").write_bytes(b"\0depends=\0vermagic=6.1.0-48-amd64 SMP \0")
+    assert make(node) != 0
+    assert "module of 6.1.0-48-amd64, the kernel is 6.1.0-50-amd64" in capsys.readouterr().err and not (node / "out/vmlinuz").exists()
+
+
 @pytest.mark.parametrize(("gone", "words"), [("vmlinuz", "KERNELPATH"), ("tree/bin", "--packages"), ("tree/usr/bin/busybox", "--packages")])
 def test_what_is_lacking_is_named(node: Path, capsys: pytest.CaptureFixture[str], gone: str, words: str) -> None:
     (node / gone).unlink()
