@@ -6,7 +6,7 @@ so that a failure brings the old one back, and `keep_previous` at the end, where
 
 from __future__ import annotations
 
-from dtcxen_soap.disks import auto_path, config_path, previous_config_path
+from dtcxen_soap.disks import auto_path, config_path, kept_config_path, previous_config_path
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import Facts
 from dtcxen_soap.plans import ExchangeFile, MakeDirectory, MustBeFree, RemoveFile, RenameFile, Step, Symlink, WriteFile
@@ -62,10 +62,28 @@ def _autostart(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
             Symlink(why="Start the VPS with the node.", path=auto_path(vps, settings), target=f"../{vps.name}"))
 
 
-def keep_previous(vps: VpsId, settings: Settings, facts: Facts) -> tuple[Step, ...]:
-    """Keep the old configuration for its admin's hand edits; for the end of a plan."""
+def keep_previous(vps: VpsId, settings: Settings, facts: Facts, *, with_system: bool = False) -> tuple[Step, ...]:
+    """Keep the old configuration for its admin's hand edits, or beside the kept system that it starts; for the end of a plan."""
     if not facts.domu.configured:
         return ()
-    path, kept = config_path(vps, settings), previous_config_path(vps, settings)
+    path = config_path(vps, settings)
+    kept, whose = (kept_config_path(vps, settings), "with the old system") if with_system else (previous_config_path(vps, settings), "for its admin's hand edits")
     return (RemoveFile(why="Let go of the configuration before the last.", path=kept, may_fail=True),
-            RenameFile(why="Keep the old configuration for its admin's hand edits.", source=f"{path}.old", target=kept, may_fail=True))
+            RenameFile(why=f"Keep the old configuration {whose}.", source=f"{path}.old", target=kept, may_fail=True))
+
+
+def bring_back(vps: VpsId, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """The configuration that was kept with an earlier system and the present one change places; without a kept one the present one stays."""
+    path, kept = config_path(vps, settings), kept_config_path(vps, settings)
+    if not facts.domu.kept_config:
+        return ()
+    if not facts.domu.configured:
+        return (_move("Put the earlier configuration in its place.", kept, path),)
+    old = f"{path}.old"
+    back = ExchangeFile(why="Put the newer configuration back.", source=old, target=path, keep=kept)
+    return (ExchangeFile(why="Put the earlier configuration in its place.", source=kept, target=path, keep=old, undo=(back,)),
+            _move("Keep the newer configuration beside it.", old, kept))
+
+
+def _move(why: str, source: str, target: str) -> Step:
+    return RenameFile(why=why, source=source, target=target, undo=(RenameFile(why=f"Undo: {why}", source=target, target=source),))

@@ -28,22 +28,19 @@ def disk(fact: DiskFact) -> Disk:
     return Disk(fact.role, fact.image_type, fact.path)
 
 
-file_disk = disk
-
-
-def lacking_bytes(facts: Facts, wanted: Mib, settings: Settings) -> int:
-    """How many bytes are lacking for `wanted` more MiB of image files; 0 when they fit."""
-    return stores.image_files(settings, facts).lacking(wanted)
-
-
 def config_path(vps: VpsId, settings: Settings) -> str:
     """The domU's configuration."""
     return f"{settings.xen_config_dir}/{vps.name}"
 
 
 def previous_config_path(vps: VpsId, settings: Settings) -> str:
-    """The configuration that the last installation replaced, kept for the admin's hand edits."""
+    """The configuration that the last change of it replaced, kept for the admin's hand edits."""
     return f"{config_path(vps, settings)}.previous"
+
+
+def kept_config_path(vps: VpsId, settings: Settings) -> str:
+    """The configuration of the earlier system that is kept for rollbackVPS."""
+    return f"{config_path(vps, settings)}.kept"
 
 
 def auto_path(vps: VpsId, settings: Settings) -> str:
@@ -250,6 +247,7 @@ def _forget(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
         RemoveFile(why="Stop starting the VPS with the node.", path=auto_path(vps, settings)),
         RemoveFile(why="Remove the domU's configuration.", path=path, destroys=f"the configuration of {vps.name}"),
         RemoveFile(why="Remove the configuration before it.", path=previous_config_path(vps, settings)),
+        RemoveFile(why="Remove the configuration of an earlier system.", path=kept_config_path(vps, settings)),
         RemoveFile(why="Let go of the ISO in its CD drive.", path=pinned_iso_path(vps, settings)),
         RemoveFile(why="Remove the socket of its screen.", path=screen_path(vps, settings)),
         RemoveFile(why="Remove the configuration of its rescue system.", path=rescue_config_path(vps, settings)),

@@ -268,7 +268,7 @@ class DomuFact:
     `trouble` says why that is not known: then nothing may be done that a running domU would suffer from.
     `toolstack`: domUs can run on this node at all. `rescue`: what runs is the node's rescue system.
     `lacking` are the disks among `paths` that are not there.
-    `config_*` and `boot` are what the configuration says, None or "" where it says nothing; `previous`: the one before it is kept.
+    `config_*` and `boot` are what the configuration says, None or "" where it says nothing; `kept_config`: one is kept with an earlier system.
     """
 
     configured: bool
@@ -286,7 +286,7 @@ class DomuFact:
     config_memory: Mib | None = None
     config_mac: MacAddress | None = None
     config_addresses: tuple[IpAddress, ...] = ()
-    previous: bool = False
+    kept_config: bool = False
     config_vcpus: int | None = None
     lacking: tuple[str, ...] = ()
 

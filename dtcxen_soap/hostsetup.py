@@ -117,6 +117,7 @@ def node_settings(layout: Layout, port: int, xen: bool) -> dict[str, str]:
         "htpasswd_file": layout.htpasswd, "tls_certificate": layout.certificate, "tls_key": layout.key,
         "state_dir": state, "provisioning_mount_point": f"{state}/mnt", "ttyssh_home": f"{state}/ttyssh_home",
         "xen_config_dir": f"{layout.directory.rstrip('/')}/etc/xen", "config_dir": layout.config.rpartition("/")[0],
+        "rescue_kernel": f"{state}/rescue/vmlinuz", "rescue_initrd": f"{state}/rescue/initrd.img",
         "os_dir": f"{share}/dtc-xen-os", "app_dir": f"{share}/dtc-xen-app",
         "toolstack": "auto" if xen else "none", "default_image_type": "vbd", "overcommit": "yes", "manage_accounts": "no",
         **DOCUMENTATION_NETWORK,

@@ -185,7 +185,7 @@ class Settings:
     vps_swap_max_mib: Mib = _setting(_mib(0, 1 << 30), "262144", "Largest swap disk.")
     overcommit: bool = _setting(_yes_no, "no", "yes: file-backed disks are sparse, and their sum may exceed the file system.")
     root_filesystem: str = _setting(_choice("ext3", "ext4", "xfs", "btrfs"), "ext4", "File system of new root disks.")
-    keep_old_disk_hours: int = _setting(_number(0, 24 * 365), "24", "How long an old system, or a disk that setupLVMDisks set aside, is kept; 0: a reinstallation drops the old system at once.")
+    keep_old_disk_hours: int = _setting(_number(0, 24 * 365), "24", "How long the system before a reinstallation, or a disk that setupLVMDisks set aside, is kept; 0: not at all.")
     reinstall_in_place: str = _setting(_choice("allow", "refuse"), "allow", "Without room for a second disk: allow destroys the old system first, refuse refuses.")
 
     debian_release: str = _setting(_DEVICE, "", "Debian release to install; empty: that of the node.", group="Debian installs")

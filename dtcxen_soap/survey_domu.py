@@ -7,7 +7,7 @@ import logging
 import re
 
 from dtcxen_soap import domus
-from dtcxen_soap.disks import config_path, previous_config_path
+from dtcxen_soap.disks import config_path, kept_config_path
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import DomuFact
@@ -67,9 +67,9 @@ def domu(dom0: Dom0, settings: Settings, vps: VpsId) -> DomuFact:
 def _configuration(dom0: Dom0, settings: Settings, vps: VpsId) -> DomuFact:
     """What stands in the configuration, and which of its disks are not there."""
     config = _config(dom0, settings, vps)
-    toolstack, previous = domus.has_xen(dom0, settings.toolstack), dom0.exists(previous_config_path(vps, settings))
+    toolstack, kept = domus.has_xen(dom0, settings.toolstack), dom0.exists(kept_config_path(vps, settings))
     if config is None:
-        return DomuFact(dom0.exists(config_path(vps, settings)), toolstack=toolstack, previous=previous)
+        return DomuFact(dom0.exists(config_path(vps, settings)), toolstack=toolstack, kept_config=kept)
     return DomuFact(
-        True, paths=config.paths, toolstack=toolstack, previous=previous, config_memory=config.memory, config_mac=config.mac, config_addresses=config.addresses,
+        True, paths=config.paths, toolstack=toolstack, kept_config=kept, config_memory=config.memory, config_mac=config.mac, config_addresses=config.addresses,
         config_vcpus=config.vcpus, boot=config.boot, lacking=tuple(path for path in config.paths if path.startswith("/") and not dom0.exists(path)))

@@ -22,7 +22,7 @@ WORDS = ("errors", "vps", "access", "facts", "settings", "plans", "answers", "va
 
 LAYERS = {
     "words": WORDS,
-    "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "fsck", "hvm", "bsd", "rescueseed", "rescue", "rescuesystem",
+    "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "fsck", "hvm", "bsd", "rollback", "rescueseed", "rescue", "rescuesystem",
              "reports", "power", "hooks", "hostsetup", "xen", "guestnet", "install"),
     "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "tree", "treecopy", "shadow", "tarballs", "ramdisk", "claims", "terminals", "dom0",
              "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey"),
@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "catalogue": {"words", "pure"},
     "shells": set(LAYERS),
 }
-REACHES_ACROSS = {"install.reinstall", "install.network", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm", "bsd", "rescue", "rescuesystem"}
+REACHES_ACROSS = {"install.reinstall", "install.network", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm", "bsd", "rollback", "rescue", "rescuesystem"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "logicalvolumes", "domus", "consoles", "bootwatch"}
 """Rooms of the edge that use a tool's pure half: its command lines, and what its answers say."""

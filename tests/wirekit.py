@@ -34,6 +34,7 @@ ANSWERS: Mapping[type, Any] = {
         answers.DisksReady(True, ("/dev/vg/xen01", "/dev/vg/xen01swap")),
         answers.DisksRemoved(("/dev/vg/xen01",)),
         answers.JobStarted(7),
+        answers.RolledBack("01", NOON),
         answers.ConfigWritten("/etc/xen/xen01", "127.0.0.1"),
         answers.IsoList((answers.Iso("a.iso", 5 << 30, NOON), answers.Iso("b.ISO", 4096, NOON)), 5 << 30, 0),
         answers.PingList((answers.Ping("01", "192.0.2.10", True, 0.4, 0), answers.Ping("01", "2001:db8::1", False, None, 100))),

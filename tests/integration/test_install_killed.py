@@ -34,12 +34,12 @@ def test_killed_at_every_step(tmp_path: Path) -> None:
     mnt, config = Path(node.settings.provisioning_mount_point), Path(node.settings.xen_config_dir) / "xen01"
     with node:
         node.client().setupVPSDisk(vps="01", diskSizeMib=96, swapSizeMib=64, imageType="vbd")
-        for _ in ("the first has no configuration to keep", "the second is like those that are killed"):
+        for _ in ("the first has no configuration to keep", "the second no system that was kept", "the third is like those that are killed"):
             record = node.wait(node.client().reinstallOS(**INSTALL).job)
             assert record.state == "done", record.reason + node.job_log(record.id)
     steps = record.steps
     assert steps > 20
-    last_that_is_undone = steps - 3
+    last_that_is_undone = steps - 4
     for step in range(1, steps + 1):
         old = digest(mnt / "xen01.img"), config.read_text()
         node.start(environment={"PYTHONPATH": str(HERE / "killat"), "KILL_AT": str(step)})
@@ -76,10 +76,10 @@ def test_failing_at_every_step(tmp_path: Path) -> None:
         ending.callback(node.stop)
         client = node.client()
         client.setupVPSDisk(vps="01", diskSizeMib=96, swapSizeMib=64, imageType="vbd")
-        for _ in range(2):
+        for _ in range(3):
             done = node.wait(client.reinstallOS(**INSTALL).job)
             assert done.state == "done", done.reason
-        last_that_is_undone = done.steps - 3
+        last_that_is_undone = done.steps - 4
         for step in range(1, done.steps + 1):
             which.write_text(str(step))
             old = digest(mnt / "xen01.img"), config.read_text()

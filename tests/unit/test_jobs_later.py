@@ -102,7 +102,7 @@ def test_a_refused_call_lets_it_begin_anew(node: Node) -> None:
 def test_the_install_log_is_not_that_of_a_rest(node: Node) -> None:
     zeroing(node).open.set()
     node.ended(2)
-    assert LATER != Kind.JOB.value and node.journal.latest_log(VPS, 0) is None
+    assert Kind.JOB.value != LATER and node.journal.latest_log(VPS, 0) is None
 
 
 def test_work_that_is_left_is_told(tmp_path: Path) -> None:

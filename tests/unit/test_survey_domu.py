@@ -104,8 +104,8 @@ def test_how_it_boots_is_what_its_configuration_says() -> None:
     assert survey.domu(node(xen01=CONFIG + 'type = "pvh"\nkernel = "/usr/lib/grub-xen/grub-i386-xen_pvh.bin"\n'), XL, VPS).boot is BootMode.PVH_GRUB
 
 
-def test_the_configuration_before_is_told() -> None:
-    assert survey.domu(node(**{"xen01.previous": CONFIG}), XL, VPS).previous and not survey.domu(node(xen01=CONFIG), XL, VPS).previous
+def test_a_configuration_that_is_kept_with_an_earlier_system_is_told() -> None:
+    assert survey.domu(node(**{"xen01.kept": CONFIG}), XL, VPS).kept_config and not survey.domu(node(xen01=CONFIG), XL, VPS).kept_config
 
 
 def test_the_rescue_system_is_known_by_its_kernel() -> None:

@@ -9,23 +9,32 @@ import pytest
 
 from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Busy, Failed, Missing, Refused
-from dtcxen_soap.facts import AptSource, BundleFact, DiskFact, DomuFact, Facts, NodeFact, Room, TenancyFact
+from dtcxen_soap.facts import AptSource, BundleFact, DiskFact, DomuFact, Facts, KeptDisk, Leftover, LvmFact, MemoryFact, NodeFact, Room, TenancyFact, VolumeGroup
 from dtcxen_soap.install import debootstrap, reinstall
-from dtcxen_soap.plans import ExchangeFile, Mounted, RemoveFile, Run, WriteFile, render, walk
+from dtcxen_soap.plans import MEMORY, ExchangeFile, MakeVolume, Mounted, RenameFile, RenameVolume, Run, WatchBoot, WriteFile, render, walk
 from dtcxen_soap.settings import load
-from dtcxen_soap.vps import DiskRole, Mib
+from dtcxen_soap.vps import DiskRole, ImageType, MacAddress, Mib
+from dtcxen_soap.xen import bootmode
 
 GIB = 1 << 30
 CONFIG = "provisioning_mount_point=/m\nxen_config_dir=/x\nGATEWAY=192.0.2.1\nDNS=192.0.2.53\nvps_domain=example.net\nKERNEL_RELEASE=6.1.0\n"
 SETTINGS = load(CONFIG).settings
 NODE = NodeFact(
-    "node", "id", "bookworm", "6.1.0", kernels=frozenset({"/boot/initrd.img-6.1.0", "/lib/modules/6.1.0"}),
+    "node", "id", "bookworm", "6.1.0", kernels=frozenset({"/boot/vmlinuz-6.1.0", "/boot/initrd.img-6.1.0", "/lib/modules/6.1.0"}),
     commands=frozenset({*debootstrap.COMMANDS, "mkfs.ext4", "mkswap", "mount", "umount", "tar"}), keyrings=frozenset({debootstrap.DEBIAN_KEYRING}),
     apt_sources=(AptSource("http://mirror.example/debian", "bookworm", ("main",), debootstrap.DEBIAN_KEYRING),))
 ROOT, SWAP = DiskFact(DiskRole.ROOT, "/m/xen01.img", 2 * GIB, True), DiskFact(DiskRole.SWAP, "/m/xen01.swap.img", 256 << 20, True)
 FIRST = Facts(now=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC), disks=(ROOT, SWAP), room=Room(100 * GIB), node=NODE)
 AGAIN = dataclasses.replace(FIRST, disks=(dataclasses.replace(ROOT, blank=False), SWAP), domu=DomuFact(True))
+THIRD = dataclasses.replace(AGAIN, kept=(KeptDisk("/m/kept/xen01.img.0.20260101T000000Z", 2 * GIB, datetime(2026, 1, 1, tzinfo=UTC)),))
 TIGHT = dataclasses.replace(AGAIN, room=Room(GIB))
+GROUP = LvmFact((VolumeGroup("vg0", 100 * GIB, 4 << 20),))
+LVM_ROOT = DiskFact(DiskRole.ROOT, "/dev/vg0/xen01", 2 * GIB, True, image_type=ImageType.LVM, unzeroed=True)
+LVM_SWAP = DiskFact(DiskRole.SWAP, "/dev/vg0/xen01swap", 256 << 20, True, image_type=ImageType.LVM, unzeroed=True)
+LVM_FIRST = dataclasses.replace(FIRST, disks=(LVM_ROOT, LVM_SWAP), lvm=GROUP)
+LVM_AGAIN = dataclasses.replace(
+    LVM_FIRST, domu=DomuFact(True, toolstack=True), leftovers=(Leftover("/dev/vg0/xen01.new", ImageType.LVM),),
+    disks=(dataclasses.replace(LVM_ROOT, blank=False, unzeroed=False), dataclasses.replace(LVM_SWAP, blank=False, unzeroed=False)))
 WORDS = {"vpsname": "01", "ostype": "debian", "ramsize": "128", "password": "hunter2", "nics": "192.0.2.10/24"}
 
 
@@ -33,17 +42,94 @@ def request(**changed):
     return req.parse(req.Reinstall, "reinstallVPSos", list((WORDS | changed).items()), SETTINGS, old=True, rpc=True)
 
 
-@pytest.mark.parametrize(("name", "facts"), [("first", FIRST), ("again", AGAIN), ("in-place", TIGHT)])
+@pytest.mark.parametrize(("name", "facts"), [
+    ("first", FIRST), ("again", AGAIN), ("third", THIRD), ("in-place", TIGHT), ("lvm-first", LVM_FIRST), ("lvm-again", LVM_AGAIN)])
 def test_plans(golden, name, facts):
     text = "\n".join(render(reinstall.plan(request(), SETTINGS, facts))) + "\n"
     assert "hunter2" not in text
     golden(f"plans/reinstall-debian-{name}.txt", text)
 
 
-def test_nothing_is_destroyed_before_the_new_system_is_complete():
+def test_nothing_is_destroyed_while_the_old_system_is_kept():
     steps = list(walk(reinstall.plan(request(), SETTINGS, AGAIN).steps))
-    destroying = [place for place, step in enumerate(steps) if step.destroys]
-    assert destroying == [len(steps) - 1] and isinstance(steps[-1], RemoveFile) and steps[-1].may_fail
+    assert not [step for step in steps if step.destroys]
+    assert isinstance(steps[-1], RenameFile) and (steps[-1].source, steps[-1].target) == ("/m/xen01.img.old", "/m/kept/xen01.img.0.20260102T030405Z")
+
+
+@pytest.mark.parametrize(("facts", "more", "lost"), [
+    (THIRD, "", "the system that VPS 01 had until 2026-01-01 00:00Z"), (AGAIN, "keep_old_disk_hours=0", "the old system of VPS 01")])
+def test_nothing_is_destroyed_before_the_new_system_is_complete(facts, more, lost):
+    steps = list(walk(reinstall.plan(request(), load(CONFIG + more).settings, facts).steps))
+    (place,) = [place for place, step in enumerate(steps) if step.destroys]
+    assert steps[place].destroys == lost and steps[place].may_fail
+    assert place > max(place for place, step in enumerate(steps) if isinstance(step, ExchangeFile))
+
+
+def test_a_new_volume_is_built_on_at_once_and_shows_nobody_elses_blocks():
+    steps = [step for step in walk(reinstall.plan(request(), SETTINGS, LVM_FIRST).steps)]
+    words = [" ".join(step.argv) if isinstance(step, Run) else type(step).__name__ for step in steps]
+    for path, made in (("/dev/vg0/xen01", "mkfs.ext4"), ("/dev/vg0/xen01swap", "mkswap")):
+        zeroed = next(place for place, text in enumerate(words) if text.startswith("blkdiscard") and text.endswith(path))
+        assert zeroed < next(place for place, text in enumerate(words) if text.startswith(made))
+    assert not [step for step in steps if isinstance(step, MakeVolume)]
+
+
+def test_what_an_interrupted_installation_left_on_volumes_goes_first_and_leaves_work():
+    plan = reinstall.plan(request(), SETTINGS, LVM_AGAIN)
+    first = plan.steps[0]
+    assert isinstance(first, RenameVolume) and first.source == "xen01.new" and ".doomed." in first.target and plan.leaves_work
+
+
+def test_volumes_that_other_plans_will_take_are_counted():
+    facts = dataclasses.replace(LVM_AGAIN, reserved={"vg0": 99 * GIB})
+    with pytest.raises(Refused, match="1024 MiB are lacking"):
+        reinstall.plan(request(), load(CONFIG + "reinstall_in_place=refuse").settings, facts)
+
+
+def new_request(**changed):
+    words = {"vps": "01", "osType": "debian", "ramSizeMib": "128", "password": "hunter2", "nics": "192.0.2.10/24", "bootMode": "direct", "start": "true"} | changed
+    return req.parse(req.Reinstall, "reinstallOS", list(words.items()), SETTINGS, old=False, rpc=False)
+
+
+ROOMY = dataclasses.replace(LVM_AGAIN, memory=MemoryFact(Mib(1024), Mib(4096)))
+
+
+def test_a_start_is_the_proof_and_watched():
+    plan = reinstall.plan(new_request(), SETTINGS, ROOMY)
+    *_, create, watch = plan.proof
+    assert isinstance(create, Run) and create.argv[:2] == ("xl", "create") and create.argv[-1].endswith("/x/xen01")
+    assert isinstance(watch, WatchBoot) and [str(each) for each in watch.addresses] == ["192.0.2.10"] and watch.seconds == SETTINGS.boot_watch_seconds
+    assert not reinstall.plan(new_request(start="false"), SETTINGS, ROOMY).proof
+
+
+@pytest.mark.parametrize(("facts", "error", "text"), [
+    (dataclasses.replace(ROOMY, domu=DomuFact(True)), Missing, "runs no domUs"),
+    (dataclasses.replace(ROOMY, memory=MemoryFact(Mib(100), Mib(4096))), Refused, "ramSizeMib: not enough memory"),
+    (dataclasses.replace(ROOMY, reserved={MEMORY: 1000 << 20}), Refused, "ramSizeMib: not enough memory")])
+def test_what_speaks_against_a_start_is_told_before_anything_is_installed(facts, error, text):
+    with pytest.raises(error, match=text):
+        reinstall.plan(new_request(), SETTINGS, facts)
+
+
+def test_the_caller_chooses_the_boot_mode_or_the_node_does():
+    grub = dataclasses.replace(NODE, loaders=frozenset(bootmode.GRUB.values()), hvm=True)
+    for asked, node, expected in (("pv-grub", grub, "pv-grub"), ("direct", grub, "direct")):
+        assert reinstall.plan(new_request(bootMode=asked), SETTINGS, dataclasses.replace(ROOMY, node=node)).notes[0] == f"it will boot by {expected}"
+    for node, expected in ((grub, "pvh-grub"), (dataclasses.replace(grub, hvm=False), "pv-grub"), (NODE, "direct")):
+        assert reinstall.plan(request(), SETTINGS, dataclasses.replace(ROOMY, node=node)).notes[0] == f"it will boot by {expected}"
+    with pytest.raises(Refused, match="reinstallOS: bootMode: pvh-grub: this node cannot run PVH guests"):
+        reinstall.plan(new_request(bootMode="pvh-grub"), SETTINGS, ROOMY)
+
+
+def test_two_root_disks_are_one_too_many():
+    with pytest.raises(Refused, match="two root disks, /m/xen01.img and /dev/vg0/xen01"):
+        reinstall.plan(request(), SETTINGS, dataclasses.replace(FIRST, disks=(ROOT, LVM_ROOT)))
+
+
+def test_the_address_that_a_configuration_has_is_kept():
+    facts = dataclasses.replace(AGAIN, domu=DomuFact(True, config_mac=MacAddress("00:16:3e:aa:bb:cc")))
+    (config,) = [step.content for step in walk(reinstall.plan(request(), SETTINGS, facts).steps) if isinstance(step, WriteFile) and step.path == "/x/xen01.new"]
+    assert "00:16:3e:aa:bb:cc" in str(config)
 
 
 def test_what_is_swapped_in_can_be_swapped_back():
@@ -55,7 +141,7 @@ def test_what_is_swapped_in_can_be_swapped_back():
 
 def test_in_place_says_what_it_destroys_after_the_checks():
     plan = reinstall.plan(request(), SETTINGS, TIGHT)
-    assert "DESTROYED" in plan.notes[0]
+    assert "DESTROYED" in plan.notes[-1]
     assert [step.destroys for step in walk(plan.steps) if step.destroys] == ["the system on /m/xen01.img"]
     with pytest.raises(Refused, match="reinstall_in_place=allow"):
         reinstall.plan(request(), load(CONFIG + "reinstall_in_place=refuse").settings, TIGHT)
