@@ -61,7 +61,7 @@ class ImageFiles:
         """Nothing: the file itself shows that it was written to."""
         return ()
 
-    def remove(self, path: str, why: str, destroys: str = "", *, may_fail: bool = False) -> tuple[Step, ...]:
+    def remove(self, path: str, why: str, destroys: str = "", *, may_fail: bool = False, at_once: bool = False) -> tuple[Step, ...]:
         """Remove for good."""
         return (RemoveFile(why=why, path=path, destroys=destroys, may_fail=may_fail),)
 

@@ -52,8 +52,8 @@ class Store(Protocol):
     def used(self, path: str) -> tuple[Step, ...]:
         """Take the mark "never used" off, before anything is written."""
 
-    def remove(self, path: str, why: str, destroys: str = "", *, may_fail: bool = False) -> tuple[Step, ...]:
-        """Remove for good; an ordinary volume is only doomed (volumes.leaves_work), and overwritten by the housekeeping."""
+    def remove(self, path: str, why: str, destroys: str = "", *, may_fail: bool = False, at_once: bool = False) -> tuple[Step, ...]:
+        """Remove for good; an ordinary volume is only doomed (volumes.leaves_work), and overwritten by the housekeeping, unless its room is wanted at once."""
 
     def rename(self, source: str, target: str, why: str, undo_why: str = "", *, may_fail: bool = False) -> tuple[Step, ...]:
         """Rename; undone only where `undo_why` says why."""

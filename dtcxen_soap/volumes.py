@@ -87,11 +87,12 @@ class Volumes:
         vg, lv = self._name(path)
         return (TagVolume(why=f"Note that {path} is in use.", vg=vg, lv=lv, remove=(lvm.UNUSED,)),)
 
-    def remove(self, path: str, why: str, destroys: str = "", *, may_fail: bool = False) -> tuple[Step, ...]:
+    def remove(self, path: str, why: str, destroys: str = "", *, may_fail: bool = False, at_once: bool = False) -> tuple[Step, ...]:
         """Remove for good: an ordinary volume under a name of the doomed, where wipe_disks has it overwritten first."""
         vg, lv = self._name(path)
-        if self.pool or not self.wipes:
-            return (RemoveVolume(why=why, vg=vg, lv=lv, destroys=destroys, may_fail=may_fail),)
+        wipe = self.wipes and not self.pool
+        if at_once or not wipe:
+            return (RemoveVolume(why=why, vg=vg, lv=lv, wipe=wipe, destroys=destroys, may_fail=may_fail, weight=3 if wipe else 1),)
         return (RenameVolume(why=why, vg=vg, source=lv, target=lvm.doomed_name(lv, self.now), destroys=destroys, may_fail=may_fail),)
 
     def rename(self, source: str, target: str, why: str, undo_why: str = "", *, may_fail: bool = False) -> tuple[Step, ...]:

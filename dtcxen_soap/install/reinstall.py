@@ -19,7 +19,7 @@ from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Run, Step, WatchBoot
 from dtcxen_soap.requests import Reinstall
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.stores import Store
-from dtcxen_soap.vps import BootMode, DiskRole, GuestNetwork, ImageType, Mib, Nic, Vps
+from dtcxen_soap.vps import BootMode, DiskRole, GuestNetwork, ImageType, Mib, Nic, Vps, VpsId
 from dtcxen_soap.xen import bootmode
 
 _MKFS = {
@@ -41,13 +41,17 @@ def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
 
 @dataclass(frozen=True)
 class _Build:
-    """Where the new system is built: `image` becomes the root disk in the end; both are one when built in place."""
+    """Where the new system is built: `image` becomes the root disk in the end; both are one when built in place.
+
+    `first` are kept disks of this VPS that go beforehand, for the room that they take.
+    """
 
     root: DiskFact
     store: Store
     image: str
     tree: str
     in_place: bool
+    first: tuple[KeptDisk, ...] = ()
 
     @property
     def old(self) -> str:
@@ -121,8 +125,9 @@ def _place(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts)
     if root.blank and root.image_type is ImageType.LVM and not root.pool:
         return _Build(root, store, root.path, tree, True)
     lacking = store.lacking(Mib(root.size_bytes >> 20))
-    if not lacking:
-        return _Build(root, store, root.path + ".new", tree, False)
+    spare = tuple(kept for kept in facts.kept if kept.role is DiskRole.ROOT and stores.of(kept, settings, facts).place == store.place) if lacking else ()
+    if lacking <= sum(kept.size_bytes for kept in spare):
+        return _Build(root, store, root.path + ".new", tree, False, spare)
     if root.blank or settings.reinstall_in_place == "allow":
         return _Build(root, store, root.path, tree, True)
     raise Refused(ParameterFault(
@@ -132,6 +137,8 @@ def _place(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts)
 
 def _notes(build: _Build, mode: BootMode, settings: Settings) -> tuple[str, ...]:
     boot = (f"it will boot by {mode.value}", *bootmode.notes(mode, settings))
+    if build.first:
+        boot += ("the system before the last, which was kept, is let go first: there is no room for three",)
     if not build.in_place:
         return *boot, "the old system stays whole and startable until the new one is complete"
     if build.root.blank:
@@ -170,7 +177,8 @@ def _disk(request: Reinstall, build: _Build, settings: Settings, facts: Facts) -
     if build.in_place:
         return disks.must_be_free(request.vps, (build.root.path,), facts), *disks.overwrite(build.root, settings, facts)
     left = (found.path for found in facts.leftovers if found.path in (build.image, build.old, f"{build.root.path}.failed"))
-    gone = (step for path in left for step in build.store.remove(path, "Remove what an interrupted installation left."))
+    gone = [step for path in left for step in build.store.remove(path, "Remove what an interrupted installation left.")]
+    gone += [step for kept in build.first for step in _let_go(kept, request.vps, settings, facts, at_once=True)]
     return *gone, *build.store.make(build.image, size, "Make a new root disk beside the old one.")
 
 
@@ -231,7 +239,8 @@ def _drop(build: _Build, vps: Vps, settings: Settings, facts: Facts) -> tuple[St
     steps = configfile.keep_previous(vps.id, settings, facts, with_system=keeps)
     if build.in_place:
         return steps
-    steps += tuple(step for kept in facts.kept if kept.role is DiskRole.ROOT for step in _let_go(kept, vps, settings, facts))
+    more = (kept for kept in facts.kept if kept.role is DiskRole.ROOT and kept not in build.first)
+    steps += tuple(step for kept in more for step in _let_go(kept, vps.id, settings, facts))
     if not keeps:
         lost = "" if build.root.blank else f"the old system of VPS {vps.id}"
         return steps + build.store.remove(build.old, "Drop the old root disk.", lost, may_fail=True)
@@ -241,10 +250,10 @@ def _drop(build: _Build, vps: Vps, settings: Settings, facts: Facts) -> tuple[St
     return steps + build.store.rename(build.old, kept_as, why, may_fail=True)
 
 
-def _let_go(kept: KeptDisk, vps: Vps, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+def _let_go(kept: KeptDisk, vps: VpsId, settings: Settings, facts: Facts, *, at_once: bool = False) -> tuple[Step, ...]:
     """One earlier system is kept, not all."""
-    lost = f"the system that VPS {vps.id} had until {kept.kept_since:%Y-%m-%d %H:%M}Z"
-    return stores.of(kept, settings, facts).remove(kept.path, "Let go of the system before the last.", lost, may_fail=True)
+    lost = f"the system that VPS {vps} had until {kept.kept_since:%Y-%m-%d %H:%M}Z"
+    return stores.of(kept, settings, facts).remove(kept.path, "Let go of the system before the last.", lost, may_fail=not at_once, at_once=at_once)
 
 
 def _proof(request: Reinstall, vps: Vps, settings: Settings, facts: Facts) -> tuple[Step, ...]:

@@ -11,7 +11,7 @@ from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Busy, Failed, Missing, Refused
 from dtcxen_soap.facts import AptSource, BundleFact, DiskFact, DomuFact, Facts, KeptDisk, Leftover, LvmFact, MemoryFact, NodeFact, Room, TenancyFact, VolumeGroup
 from dtcxen_soap.install import debootstrap, reinstall
-from dtcxen_soap.plans import MEMORY, ExchangeFile, MakeVolume, Mounted, RenameFile, RenameVolume, Run, WatchBoot, WriteFile, render, walk
+from dtcxen_soap.plans import MEMORY, ExchangeFile, MakeVolume, Mounted, RemoveFile, RenameFile, RenameVolume, Run, WatchBoot, WriteFile, render, walk
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import DiskRole, ImageType, MacAddress, Mib
 from dtcxen_soap.xen import bootmode
@@ -145,6 +145,26 @@ def test_in_place_says_what_it_destroys_after_the_checks():
     assert [step.destroys for step in walk(plan.steps) if step.destroys] == ["the system on /m/xen01.img"]
     with pytest.raises(Refused, match="reinstall_in_place=allow"):
         reinstall.plan(request(), load(CONFIG + "reinstall_in_place=refuse").settings, TIGHT)
+
+
+LVM_KEPT = KeptDisk("/dev/vg0/xen01.kept.0.20260101T000000Z", 2 * GIB, datetime(2026, 1, 1, tzinfo=UTC), image_type=ImageType.LVM)
+
+
+@pytest.mark.parametrize(("facts", "removed"), [
+    (dataclasses.replace(THIRD, room=Room(GIB)), "/m/kept/xen01.img.0.20260101T000000Z"),
+    (dataclasses.replace(LVM_AGAIN, leftovers=(), lvm=LvmFact((VolumeGroup("vg0", GIB, 4 << 20),)), kept=(LVM_KEPT,)), LVM_KEPT.path)])
+def test_a_kept_system_goes_before_the_present_one_is_put_at_risk(facts, removed):
+    plan = reinstall.plan(request(), load(CONFIG + "reinstall_in_place=refuse").settings, facts)
+    (lost,) = [step for step in walk(plan.steps) if step.destroys]
+    assert lost is plan.steps[0] and lost.destroys == "the system that VPS 01 had until 2026-01-01 00:00Z" and not lost.may_fail
+    assert (lost.path if isinstance(lost, RemoveFile) else f"/dev/{lost.vg}/{lost.lv}") == removed
+    assert isinstance(lost, RemoveFile) or lost.wipe, "its room is needed at once, and its blocks are nobody else's"
+    assert any("no room for three" in note for note in plan.notes)
+
+
+def test_a_kept_system_elsewhere_makes_no_room():
+    with pytest.raises(Refused, match="are lacking"):
+        reinstall.plan(request(), load(CONFIG + "reinstall_in_place=refuse").settings, dataclasses.replace(TIGHT, lvm=GROUP, kept=(LVM_KEPT,)))
 
 
 def test_a_blank_disk_may_always_be_used_in_place():
