@@ -30,7 +30,7 @@ from dtcxen_soap.vps import VpsId
 from dtcxen_soap.xen import xl
 from tests import boot
 from tests.xenlab import calls
-from tests.xenlab.image import Image, build, chosen
+from tests.xenlab.image import ISO, Image, build, chosen
 from tests.xenlab.machine import DAEMON_PORT, Machine, NotSo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +46,7 @@ CONFIG = {
 DEFAULT_VG = "vg0"
 CONFIG_FILE = "/etc/dtc-xen/dtc-xen.conf"
 CONSOLES = "/var/log/xen/console"
+BOOTED = "XENLAB HVM BOOTED"
 INSTALL = (
     "rm -rf /root/project/build && cd /root/project && "
     "DEB_PYTHON_INSTALL_LAYOUT=deb_system PIP_ROOT_USER_ACTION=ignore python3 -m pip install -q --disable-pip-version-check "
@@ -208,8 +209,8 @@ class Lab(Machine):
         return re.sub(r"\x1b(\[[?0-9;]*[a-zA-Z]|\][^\x07\x1b]*(\x07|\x1b\\))|\r", "", text)
 
     def ping(self, vps: int, seconds: int = 60) -> None:
-        """Until the VPS answers dom0 through the bridge."""
-        self.ssh(f"ping -q -c 1 -i 0.5 -w {seconds} {self.address(vps)}", seconds + 20)
+        """Until the VPS answers dom0 through the bridge. One ping alone would give up as soon as nobody answers for the address."""
+        self.ssh(f"for i in $(seq {seconds}); do ping -q -c 1 -W 1 {self.address(vps)} && exit 0; sleep 1; done; exit 1", 3 * seconds + 20)
 
     def wait_for_login(self, vps: int, seconds: float = 400) -> None:
         """Until the console asks for a login."""
@@ -237,6 +238,26 @@ class Lab(Machine):
         finally:
             process.kill()
             process.communicate()
+
+    def upload_cd(self, vps: int) -> None:
+        """The lab's CD among the VPS's ISOs, as lab.iso."""
+        home = f"/var/lib/dtc-xen/ttyssh_home/{VpsId(vps).name}/iso"
+        self.ssh(f"mkdir -p {home} && cp {ISO} {home}/lab.iso")
+
+    def wait_for_cd(self, vps: int, *words: str) -> None:
+        """Until the CD says on the serial console that it runs, under Xen, and these words."""
+        def heard() -> str:
+            return self.console_log(vps)[-2000:] + self.ssh("xl list; tail -5 /var/log/xen/qemu-dm-*", check=False)
+
+        self.until("the CD has booted", lambda: BOOTED in self.console_log(vps), 1200, every=3, tell=heard)
+        said = next(line for line in self.console_log(vps).splitlines() if BOOTED in line)
+        assert all(word in said for word in ("hypervisor=xen", *words)), said
+
+    def remove(self, vps: int) -> None:
+        """End and remove a VPS; nothing may be left."""
+        self.client().destroyVPS(vps=f"{vps:02d}")
+        self.client().killVPSDisk(vps=f"{vps:02d}")
+        self.until("nothing is left", lambda: not self.leftovers(vps), 300, tell=lambda: "\n".join(self.leftovers(vps)))
 
     def leftovers(self, vps: int) -> list[str]:
         """Volumes, image files, configurations, mounts, loop devices and domUs that still belong to a VPS; its lock in the journal excepted."""

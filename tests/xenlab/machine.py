@@ -20,6 +20,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.xenlab.image import Image
 
 MEMORY_MIB, DOM0_MIB, CPUS = 4096, 1536, 2
@@ -130,6 +132,8 @@ class Machine:
         except subprocess.TimeoutExpired as error:
             raise NotSo(f"{command}: no end within {seconds} s: {error.output!r}") from None
         text = done.stdout.decode(errors="replace")
+        if done.returncode == 255 and not self.pid():
+            pytest.exit(f"QEMU has ended: {(self.run_directory / 'qemu.log').read_text(errors='replace')}", 1)
         if check and done.returncode != 0:
             raise NotSo(f"{command}: exit code {done.returncode}\n{text}")
         return text
