@@ -105,7 +105,11 @@ class _Execution:
         """What was done stands, whatever the proof says."""
         try:
             self._run_all(self._plan.proof, ExitStack(), 1.0)
-        except (Failed, Cancelled) as error:
+        except Failed as error:
+            final = Failed(self._plan.unproven, str(error), error.command, error.tail)
+            self._tell_hooks(str(final))
+            raise final from error
+        except Cancelled as error:
             self._tell_hooks(str(error))
             raise
 

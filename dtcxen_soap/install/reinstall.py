@@ -74,7 +74,7 @@ def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
         *_drop(build, vps, settings, facts),
     )
     return Plan(f"install {request.os_type} on VPS {request.vps}", steps, notes=_notes(build, mode, settings),
-                proof=_proof(request, vps, settings, facts), leaves_work=volumes.leaves_work(steps))
+                proof=_proof(request, vps, settings, facts), unproven="installed, does not boot", leaves_work=volumes.leaves_work(steps))
 
 
 # -- before anything is touched -------------------------------------------------------------------

@@ -138,6 +138,7 @@ def test_a_job_ends_with_what_its_steps_found(node: Node) -> None:
 def test_a_failed_proof_fails_the_job_and_undoes_nothing(node: Node) -> None:
     node.dom0.answers["watch"] = Ran(1, "Kernel panic")
     node.dom0.answers["hook"] = ""
-    plan = Plan("install", (write("/new"),), proof=(run("watch"),), on_error=(run("hook"),))
+    plan = Plan("install", (write("/new"),), proof=(run("watch"),), unproven="installed, does not boot", on_error=(run("hook"),))
     ended = node.ended(node.call(Kind.JOB, decide=lambda facts: plan).result(LONG).job)
     assert ended.state == "failed" and "/new" in node.dom0.files and ("hook",) in node.dom0.argvs
+    assert ended.reason.startswith("installed, does not boot: ")

@@ -1,10 +1,12 @@
-"""The last of the lab: an HVM guest by UEFI, under which QEMU's emulation itself may end.
+"""The last of the lab: an HVM guest by UEFI, under which the emulation itself ended each time that it was tried with QEMU 7.2.
 
-QEMU 7.2 (Debian 12's) raises a virtual interrupt without its lock when a nested guest writes CR8, and
-ends with an assertion in tcg_handle_interrupt. The lab then stops and says so: it is no word on us.
+The emulator's own assertion fails in tcg_handle_interrupt, as soon as the firmware runs. So this needs a later QEMU.
 """
 
 from __future__ import annotations
+
+import re
+import subprocess
 
 import pytest
 
@@ -13,7 +15,14 @@ from tests.xenlab.lab import Lab
 pytestmark = pytest.mark.xenlab("full")
 
 
+def qemu_version() -> tuple[int, ...]:
+    told = subprocess.run(["qemu-system-x86_64", "--version"], capture_output=True, text=True, check=True).stdout
+    return tuple(int(part) for part in re.findall(r"version (\d+)\.(\d+)", told)[0])
+
+
 def test_uefi_boots_the_same_cd(lab: Lab) -> None:
+    if qemu_version() <= (7, 2):
+        pytest.skip("QEMU 7.2 ends when UEFI firmware runs in a guest of a guest: (qemu_mutex_iothread_locked()) in tcg_handle_interrupt")
     lab.setup(52, disk=128)
     lab.zeroed(52)
     lab.upload_cd(52)
