@@ -13,6 +13,7 @@ from dtcxen_soap import bootwatch, domus, passwords, plans
 from dtcxen_soap.dom0 import Dom0, Ran, Unwatched, Watch
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.journal import Held, Journal
+from dtcxen_soap.planprint import paste
 
 Plain = (
     plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.PinFile | plans.Symlink
@@ -141,7 +142,7 @@ def _ending(step: plans.Run, code: int) -> str:
 def command(step: plans.Run, dom0: Dom0) -> str:
     """The command with its environment, ready to paste; secrets print as redacted."""
     words = tuple(f"{name}={value}" for name, value in step.env)
-    return plans.paste((*(("env", *words) if words else ()), *dom0.command_of(step)))
+    return paste((*(("env", *words) if words else ()), *dom0.command_of(step)))
 
 
 # -- holds ----------------------------------------------------------------------------------------

@@ -24,7 +24,8 @@ from typing import IO, Protocol
 
 from dtcxen_soap.errors import Cancelled, Failed
 from dtcxen_soap.output import Lines, Redactor
-from dtcxen_soap.plans import Run, paste
+from dtcxen_soap.planprint import paste
+from dtcxen_soap.plans import Run
 from dtcxen_soap.vps import Secret
 
 TIMED_OUT, NOT_EXECUTABLE, NOT_FOUND = 124, 126, 127
