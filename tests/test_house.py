@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "access", "facts", "settings", "plans", "planprint", "answers", "valuetypes", "requests", "calls")
+WORDS = ("errors", "vps", "access", "facts", "settings", "plans", "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
 LAYERS = {
