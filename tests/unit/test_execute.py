@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from dtcxen_soap import plans
 from dtcxen_soap.actions import POLICY
 from dtcxen_soap.dom0 import Ran
 from dtcxen_soap.errors import Cancelled, Failed
