@@ -52,8 +52,9 @@ def test_defect_02_nothing_adds_a_line_or_a_disk_to_a_configuration(howtoboot: s
     found = configread.parse(text)
     cd = () if howtoboot == "hdd" else ("/homes/.isos/xen01.iso",)
     assert found.paths == ("/dev/vg-a/xen01", "/dev/vg-a/xen01swap", *cd)
-    assert "sda" not in text and configread.texts(text).keys() == configread.texts(domu_config(plan(
-        "writeXenHVMconf", howtoboot="hdd" if howtoboot == "hdd" else "a.iso", vncpassword="no_vnc" if vncpassword == "no_vnc" else "plain"))).keys()
+    plain = domu_config(plan("writeXenHVMconf", howtoboot="hdd" if howtoboot == "hdd" else "a.iso", vncpassword="no_vnc" if vncpassword == "no_vnc" else "plain"))
+    assert "sda" not in text and configread.texts(text).keys() == configread.texts(plain).keys()
+    assert configread.texts(text).get("vncpasswd", "no_vnc") == vncpassword
 
 
 @pytest.mark.parametrize("parameter", ["allipaddrs", "ramsize"])
