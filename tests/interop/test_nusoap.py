@@ -10,7 +10,7 @@ import pytest
 from dtcxen_soap import answers
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.operations import Form, forms
-from tests.interop.php import encoded, outcomes, sample
+from tests.interop.clients import encoded, outcomes, sample
 from tests.interop.served import Served
 from tests.wirekit import ADMIN, PASSWORD
 

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from dtcxen_soap.operations import Form, forms
-from dtcxen_soap.wire.xmlnames import scrub
-from tests.interop.php import encoded, outcomes, sample, shape
+from tests.interop.clients import encoded, outcomes, sample, shape, without_absent
 from tests.interop.served import Served
 from tests.wirekit import ADMIN, ANSWERS, PASSWORD
 
@@ -44,13 +43,6 @@ def plain(served: Served) -> dict[str, Any]:
     """The same without a WSDL."""
     every = forms(rpc=True)
     return {form.name: told for form, told in zip(every, called(served, "plain", *map(sample, every)), strict=True)}
-
-
-def without_absent(value: Any) -> Any:
-    """A literal reply leaves out what is not there: null members, and lists of nothing."""
-    if isinstance(value, dict):
-        return {name: without_absent(item) for name, item in value.items() if item is not None and item != []}
-    return [without_absent(item) for item in value] if isinstance(value, list) else scrub(value) if isinstance(value, str) else value
 
 
 @pytest.mark.parametrize("form", forms(rpc=False), ids=lambda form: form.name)

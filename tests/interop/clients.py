@@ -1,17 +1,19 @@
-"""PHP's SOAP clients as tests use them: a list of calls goes in, what PHP made of each reply comes out."""
+"""Foreign SOAP clients as tests use them, each a script: a list of calls goes in, what the client made of each reply comes out."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from dtcxen_soap.operations import Form
-from dtcxen_soap.wire.xmlnames import camel
+from dtcxen_soap.wire.xmlnames import camel, scrub
 from tests.wirekit import ANSWERS, SAMPLES
 
 FOLDER = Path(__file__).parent
@@ -28,15 +30,21 @@ AS_THE_ORIGINAL: dict[str, Any] = {
 """What a client without a WSDL reads under each old name, for the answers of tests/wirekit.py: shapes of the original daemon."""
 
 
+INTERPRETERS = {".php": "php", ".pl": "perl", ".py": sys.executable}
+FROM_PYPI = "/opt/from-pypi"
+"""Where the tests' Debian 13 has the clients that Debian has not (tools/debian13.py)."""
+
+
 def here(script: str) -> list[str]:
-    """The command of a script where PHP is on this machine."""
-    return ["php", str(FOLDER / script)]
+    """The command of a script where its language is on this machine."""
+    return [INTERPRETERS[Path(script).suffix], str(FOLDER / script)]
 
 
 def outcomes(script: str, calls: Sequence[Called], command: Callable[[str], list[str]] = here, **node: str) -> list[dict[str, Any]]:
     """What `script` tells of each call; `node` says whom it calls and as whom."""
     given = {**node, "calls": [(operation, parameters) for operation, parameters in calls]}
-    done = subprocess.run(command(script), input=json.dumps(given), capture_output=True, text=True, timeout=60)
+    trusted = {"SSL_CERT_FILE": node["certificate"], "PYTHONPATH": FROM_PYPI} if script.endswith(".py") else {}
+    done = subprocess.run(command(script), input=json.dumps(given), capture_output=True, text=True, timeout=120, env={**os.environ, **trusted})
     assert done.returncode == 0 and done.stdout.startswith("["), done.stdout + done.stderr
     told: list[dict[str, Any]] = json.loads(done.stdout)
     assert len(told) == len(calls)
@@ -57,10 +65,26 @@ def encoded(form: Form) -> Any:
     return only if isinstance(only, list) and not others else found
 
 
+def without_absent(value: Any) -> Any:
+    """A literal reply leaves out what is not there: null members, and lists of nothing."""
+    if isinstance(value, dict):
+        return {name: without_absent(item) for name, item in value.items() if item is not None and item != []}
+    return [without_absent(item) for item in value] if isinstance(value, list) else scrub(value) if isinstance(value, str) else value
+
+
 def shape(value: Any) -> Any:
-    """An answer as PHP has it: structs, lists, null, numbers and text; times are text."""
+    """An answer as clients have it: structs, lists, null, numbers and text; times are text."""
     if dataclasses.is_dataclass(value):
         return {camel(item.name): shape(getattr(value, item.name)) for item in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [shape(item) for item in value]
     return value.isoformat() if isinstance(value, datetime) else value
+
+
+def as_text(value: Any) -> Any:
+    """The same with every simple value as text, for clients that know no types."""
+    if isinstance(value, dict):
+        return {name: as_text(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [as_text(item) for item in value]
+    return value if value is None else str(value).lower() if isinstance(value, bool) else str(value)
