@@ -21,6 +21,7 @@ Plain = (
     | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
     | plans.MustBeFree | plans.WaitGone | plans.EndDomu | plans.WatchBoot
+    | plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow
 )
 Say = Callable[[str], None]
 
@@ -54,6 +55,9 @@ def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> str:
             journal.next_tenancy(step.vps)
         case plans.MakeVolume() | plans.RemoveVolume() | plans.RenameVolume() | plans.ExchangeVolume() | plans.TagVolume():
             _on_volume(step, dom0, watch)
+        case (plans.MakeAccount() | plans.RemoveAccount() | plans.AccountPassword() | plans.HtpasswdLine() | plans.MakeHome() | plans.WriteKeys()
+              | plans.RemoveBelow()):
+            _on_account(step, dom0)
         case plans.CheckTarball():
             dom0.check_tarball(step.path, step.judge, watch)
         case plans.MustBeFree():
@@ -84,6 +88,30 @@ def _on_volume(step: _OnVolume, dom0: Dom0, watch: Watch) -> None:
             dom0.exchange_volume(step.vg, step.source, step.target, step.keep)
         case plans.TagVolume():
             dom0.tag_volume(step.vg, step.lv, step.add, step.remove)
+        case _:
+            assert_never(step)
+
+
+_OnAccount = (
+    plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow)
+
+
+def _on_account(step: _OnAccount, dom0: Dom0) -> None:
+    match step:
+        case plans.MakeAccount():
+            dom0.make_account(step)
+        case plans.RemoveAccount():
+            dom0.remove_account(step.user, step.lock)
+        case plans.AccountPassword():
+            dom0.set_account_password(step.users, passwords.hash_for_guest(step.password), step.lock)
+        case plans.HtpasswdLine():
+            dom0.set_htpasswd(step.path, step.user, passwords.hash_for_htpasswd(step.password) if step.password else None, step.lock)
+        case plans.MakeHome():
+            dom0.make_home(step.top, step.name, step.uploader)
+        case plans.WriteKeys():
+            dom0.write_keys(step.top, step.name, step.keys)
+        case plans.RemoveBelow():
+            dom0.remove_below(step.top, step.path)
         case _:
             assert_never(step)
 

@@ -233,6 +233,74 @@ class Symlink(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MakeAccount(_Base):
+    """Make a system user and its group, without a password; one that is there gets this group, home and shell, and is let in again.
+
+    `lock` is the node's lock file for accounts, as in the steps below.
+    """
+
+    user: str
+    group: str
+    home: str
+    shell: str
+    comment: str
+    lock: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveAccount(_Base):
+    """Let a system user in no more, end all that it runs, and remove it; fine when it is gone. Its files stay."""
+
+    user: str
+    lock: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountPassword(_Base):
+    """Set one password for these system users, hashed by us."""
+
+    users: tuple[str, ...]
+    password: Secret
+    lock: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HtpasswdLine(_Base):
+    """Set a user's password in a file of Basic credentials, hashed by us; without a `password` take the user's lines out. All else stays."""
+
+    path: str
+    user: str
+    lock: str
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeHome(_Base):
+    """Make directory `name` in `top` a home that only root changes, and in it iso/, which is `uploader`'s unless that is "". No link is followed."""
+
+    top: str
+    name: str
+    uploader: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteKeys(_Base):
+    """Make these lines all the SSH keys that open home `name` in `top`. No link is followed."""
+
+    top: str
+    name: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveBelow(_Base):
+    """Remove a file, or a directory with all that is in it, somewhere below `top`; no link is followed. Fine when it is gone."""
+
+    top: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class BlockVps(_Base):
     """Record in the journal why this VPS must not start or install until killVPSDisk; "" lifts it."""
 
@@ -359,6 +427,7 @@ Action = (
     Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
     | CheckTarball | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
+    | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow
 )
 Step = Action | Hold
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from dtcxen_soap.plans import ExchangeFile, ExchangeVolume, RemoveFile, RemoveVolume, RenameFile, RenameVolume, Run, Step, Symlink, WriteFile
+from dtcxen_soap.plans import ExchangeFile, ExchangeVolume, RemoveAccount, RemoveFile, RemoveVolume, RenameFile, RenameVolume, Run, Step, Symlink, WriteFile
 
-UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run, RemoveVolume, RenameVolume, ExchangeVolume)
+UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run, RemoveVolume, RenameVolume, ExchangeVolume, RemoveAccount)
 
 
 def undo_to_record(step: Step) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from tests.wirekit import ADMIN, ANSWERS, PASSWORD, RECORDED, Reply, Wire, parse
 FILES = sorted(path.relative_to(RECORDED).as_posix() for path in RECORDED.glob("*/*.http"))
 SIGNED_IN = "Basic " + base64.b64encode(f"{ADMIN}:{PASSWORD}".encode()).decode()
 NOT_HERE_YET = {
-    "changeVPSsoapPassword", "changeVPSsshKey", "changeVPSxmPassword", "getCollectedPerformanceData",
+    "getCollectedPerformanceData",
     "getInstallableAPP",
 }
 NO_SOAP_11 = {
