@@ -10,12 +10,28 @@ from typing import Any
 import pytest
 from passlib import hash as hashes
 
-from dtcxen_soap import hostsetup
+from dtcxen_soap import accountfiles, hostsetup
+from dtcxen_soap.accountfacts import AccountsFact
 from dtcxen_soap.errors import Failed, Refused
 from dtcxen_soap.install import debootstrap
 from dtcxen_soap.operations import Form, forms
 from dtcxen_soap.planprint import render
-from dtcxen_soap.plans import Mounted, Plan, Run, TreePassword, WriteFile
+from dtcxen_soap.plans import (
+    HtpasswdLine,
+    MakeAccount,
+    Mounted,
+    NextTenancy,
+    Plan,
+    RemoveAccount,
+    RemoveBelow,
+    RemoveFile,
+    RemoveVolume,
+    RenameVolume,
+    Run,
+    TreePassword,
+    WriteFile,
+    WriteKeys,
+)
 from dtcxen_soap.vps import Secret
 from dtcxen_soap.xen import configread
 from tests.defects.world import CHANGING, FACTS, HOSTILE_ISO, NODE, SETTINGS, commands, domu_config, everything, plan, planned, seen, words
@@ -130,6 +146,35 @@ def test_defect_06_the_guest_never_hears_roots_password() -> None:
     assert guests and all("ssh-keygen" in run.argv[0] and not run.stdin for run in guests)
 
 
+def test_defect_07_a_leaked_shell_opens_no_other_console() -> None:
+    """`%xenusers ALL=NOPASSWD: /usr/sbin/xm console xen*`: whoever got out of the console program, as CVE-2009-4011 did, opened everybody's."""
+    made = plan("changeVPSxmPassword", dataclasses.replace(FACTS, accounts=AccountsFact()))
+    rules = [step for step in everything(made) if isinstance(step, WriteFile) and step.path.startswith("/etc/sudoers.d/")]
+    (rule,) = [line for step in rules for line in str(step.content).splitlines() if not line.startswith("#")]
+    assert rule == "xen01 ALL=(root) NOPASSWD: /usr/sbin/xl console xen01" and {step.mode for step in rules} == {0o440}
+    runs = [run.argv for run in commands(made)]
+    assert runs == [("visudo", "--check", "--file", rules[0].path)] and "." in rules[0].path, "sudo reads it only once visudo has"
+    consoles = [step for step in everything(made) if isinstance(step, MakeAccount) and step.user == "xen01"]
+    assert [(step.group, step.login) for step in consoles] == [("xenusers", SETTINGS.console_shell)]
+
+
+def test_defect_08_nothing_of_a_tenant_is_left_for_the_next() -> None:
+    """killVPS removed the volumes: user, keys, SOAP password, ISOs, configuration and fstab line stayed, and the next tenant shared its console.
+
+    There is no fstab line here that could stay: nothing is mounted by one.
+    """
+    made = plan("killVPS")
+    kinds = everything(made)
+    assert {step.user for step in kinds if isinstance(step, RemoveAccount)} == {"xen01", "xen01-iso"}
+    assert [(step.user, step.password) for step in kinds if isinstance(step, HtpasswdLine)] == [("xen01", None)]
+    assert [(step.top, step.path) for step in kinds if isinstance(step, RemoveBelow)] == [("/homes", "xen01")]
+    gone = {step.path for step in kinds if isinstance(step, RemoveFile)}
+    assert gone >= {"/x/xen01", "/x/auto/xen01", "/x/xen01.previous", "/x/xen01.kept", "/homes/.isos/xen01.iso", "/etc/sudoers.d/dtc-xen-xen01"}
+    volumes = {getattr(step, "source", "") or getattr(step, "lv", "") for step in kinds if isinstance(step, RenameVolume | RemoveVolume)}
+    assert volumes >= {"xen01", "xen01swap", "xen01.kept.3.20260101T000000Z"}
+    assert any(isinstance(step, NextTenancy) for step in kinds), "which hides its jobs and logs"
+
+
 def test_defect_09_a_guests_file_system_is_mounted_without_devices_and_its_code_contained() -> None:
     """Guests' file systems were mounted with every option that they had, and their programs ran in a bare chroot.
 
@@ -162,3 +207,26 @@ def test_defect_10_a_screen_has_a_password_or_is_roots_alone() -> None:
     open_screen, none = domu_config(plan("writeXenHVMconf", vncpassword="gu3ssMe")), domu_config(plan("writeXenHVMconf", vncpassword="no_vnc"))
     assert 'vnclisten = "127.0.0.1"' in open_screen and 'vncpasswd = "gu3ssMe"' in open_screen
     assert 'vnclisten = "unix:/s/screens/xen01.vnc"' in none and "XXXX" not in none + open_screen
+
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKey owner"
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("planted", ["directory", "file"])
+def test_defect_11_a_key_is_written_through_no_link(planted: str, tmp_path: Path) -> None:
+    """authorized_keys was opened by its path, through directories of the VPS's owner: a link there made root write wherever it led."""
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "authorized_keys").write_text("root's own\n")
+    home = tmp_path / "homes/xen01"
+    home.mkdir(parents=True)
+    if planted == "directory":
+        (home / ".ssh").symlink_to(victim)
+    else:
+        (home / ".ssh").mkdir()
+        (home / ".ssh/authorized_keys").symlink_to(victim / "authorized_keys")
+    (step,) = [step for step in everything(plan("changeVPSsshKey")) if isinstance(step, WriteKeys)]
+    accountfiles.write_keys(str(tmp_path / "homes"), step.name, (KEY,))
+    assert (victim / "authorized_keys").read_text() == "root's own\n" and sorted(path.name for path in victim.iterdir()) == ["authorized_keys"]
+    assert (home / ".ssh/authorized_keys").read_text() == KEY + "\n" and not (home / ".ssh").is_symlink()

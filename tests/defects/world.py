@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from dtcxen_soap.access import Caller, Role
+from dtcxen_soap.accountfacts import AccountFact, AccountsFact, KeyFact
 from dtcxen_soap.calls import Kind
 from dtcxen_soap.errors import DtcxenError
 from dtcxen_soap.facts import (
@@ -80,8 +81,10 @@ FACTS = Facts(
     memory=MemoryFact(Mib(4096), Mib(8192)), kept=(KeptDisk("/dev/vg-a/xen01.kept.3.20260101T000000Z", 2 * GIB, NOW - timedelta(hours=20), image_type=ImageType.LVM),),
     rescue=RescueFact("/s/rescue/vmlinuz", "/s/rescue/initrd.img", "/x/xen01.rescue", "", "/s/rescue/xen01.seed", Secret("abcd-efgh"), (), CONFIG, True),
     qemu=QemuFact("/usr/libexec/xen-qemu-system-i386", True, True),
+    accounts=AccountsFact({name: AccountFact(name, 2000, "xenusers", "/homes/xen01", "/bin/sh") for name in ("xen01", "xen01-iso")}, "xen01 ALL", True, True),
+    keys=(KeyFact("SHA256:abc"),),
     isos=(IsoFact("a.iso", 5 * MIB, NOW, "/homes/xen01/iso/a.iso"), IsoFact(HOSTILE_ISO, MIB, NOW, f"/homes/xen01/iso/{HOSTILE_ISO}")))
-EMPTY = dataclasses.replace(FACTS, disks=(), domu=DomuFact(False, toolstack=True))
+EMPTY = dataclasses.replace(FACTS, disks=(), kept=(), accounts=AccountsFact(), domu=DomuFact(False, toolstack=True))
 """The same node before VPS 01 had anything."""
 RUNNING = dataclasses.replace(FACTS, domu=dataclasses.replace(FACTS.domu, state="blocked", domid=7))
 """The same node while VPS 01 runs; an idle domU is "blocked" to xl."""
