@@ -43,11 +43,11 @@ def make(step: MakeAccount) -> None:
         _run(("groupadd", "--force", "--", step.group))
         found = _user(step.user)
         if found is None:
-            _run(("useradd", "--no-log-init", "--no-create-home", "--no-user-group", "--gid", step.group, "--home-dir", step.home, "--shell", step.shell,
+            _run(("useradd", "--no-log-init", "--no-create-home", "--no-user-group", "--gid", step.group, "--home-dir", step.home, "--shell", step.login,
                   "--comment", step.comment, "--password", "*", "--expiredate", "", "--inactive", "-1", *_OURS, "--", step.user))
         else:
             moved = ("--home", step.home) if found.pw_dir != step.home else ()
-            _run(("usermod", "--gid", step.group, "--shell", step.shell, "--expiredate", "", *moved, "--", step.user))
+            _run(("usermod", "--gid", step.group, "--shell", step.login, "--expiredate", "", *moved, "--", step.user))
 
 
 def remove(user: str, lock: str) -> None:

@@ -135,7 +135,7 @@ def _account(user: str, group: str, shell: str, comment: str, vps: VpsId, settin
         return ()
     undo = () if found else (_remove_account(user, settings),)
     return (MakeAccount(
-        why=f"Have the user {user}, {comment}.", user=user, group=group, home=home(vps, settings), shell=shell, comment=comment, lock=lock(settings), undo=undo),)
+        why=f"Have the user {user}, {comment}.", user=user, group=group, home=home(vps, settings), login=shell, comment=comment, lock=lock(settings), undo=undo),)
 
 
 def _remove_account(user: str, settings: Settings) -> RemoveAccount:

@@ -234,7 +234,7 @@ class Symlink(_Base):
 
 @dataclass(frozen=True, kw_only=True)
 class MakeAccount(_Base):
-    """Make a system user and its group, without a password; one that is there gets this group, home and shell, and is let in again.
+    """Make a system user and its group, without a password; one that is there gets this group, home and login shell, and is let in again.
 
     `lock` is the node's lock file for accounts, as in the steps below.
     """
@@ -242,7 +242,7 @@ class MakeAccount(_Base):
     user: str
     group: str
     home: str
-    shell: str
+    login: str
     comment: str
     lock: str
 

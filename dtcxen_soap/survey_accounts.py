@@ -16,6 +16,7 @@ from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import VpsId
 
 COMMANDS = ("useradd", "usermod", "userdel", "groupadd", "chpasswd", "visudo", "sudo")
+SSHD, SSHD_PARTS = "/etc/ssh/sshd_config", "/etc/ssh/sshd_config.d"
 _FINGERPRINT = re.compile(r"[0-9]+ ((?:SHA256|MD5):\S+)")
 _MOST_HTPASSWD_BYTES = 1 << 24
 
@@ -53,12 +54,21 @@ def _lacking(dom0: Dom0, settings: Settings) -> list[str]:
     found = [f"the node lacks {', '.join(absent)}: install the packages"] if absent else []
     if not _safe(dom0, settings.console_shell, program=True):
         found.append(f"the console's login shell {settings.console_shell} is not there, or not root's alone")
+    if not all(_sshd_knows(dom0, group) for group in (accounts.GROUP, accounts.UPLOAD_GROUP)):
+        found.append(f"sshd is not told what the groups {accounts.GROUP} and {accounts.UPLOAD_GROUP} may do: put dtcxen's dtc-xen.conf into {SSHD_PARTS}")
     path = settings.ttyssh_home
     while path not in ("/", ""):
         if dom0.exists(path) and not _safe(dom0, path, program=False):
             found.append(f"{path} must be root's, changed by nobody else, and open for all to enter: sshd trusts no other (chmod 755)")
         path = os.path.dirname(path)
     return found
+
+
+def _sshd_knows(dom0: Dom0, group: str) -> bool:
+    """Whether sshd has a block for the group: without it, forwarding would be open, and SFTP the way to all that others may read. No sshd is fine."""
+    texts = [_text(dom0, SSHD), *(_text(dom0, f"{SSHD_PARTS}/{name}") for name in dom0.listdir(SSHD_PARTS) if name.endswith(".conf"))]
+    block = re.compile(rf"^\s*Match\s+Group\s+{group}\s*$", re.IGNORECASE | re.MULTILINE)
+    return not dom0.exists(SSHD) or any(block.search(text) for text in texts)
 
 
 def _safe(dom0: Dom0, path: str, *, program: bool) -> bool:

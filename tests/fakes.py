@@ -289,7 +289,7 @@ class ScriptedDom0(Dom0):
     # -- accounts: `users` are those that steps made, with the hash of their password
 
     def make_account(self, step: MakeAccount) -> None:
-        self._note("make_account", step.user, step.group, step.home, step.shell)
+        self._note("make_account", step.user, step.group, step.home, step.login)
         self.users[step.user] = ""
 
     def remove_account(self, user: str, lock: str) -> None:
