@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
 import os
 import subprocess
@@ -12,9 +13,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dtcxen_soap.operations import Form
+from dtcxen_soap.access import Caller, Role
+from dtcxen_soap.calls import Call
+from dtcxen_soap.operations import Form, prepare
 from dtcxen_soap.wire.xmlnames import camel, scrub
-from tests.wirekit import ANSWERS, SAMPLES
+from tests.interop.served import Served
+from tests.wirekit import ADMIN, ANSWERS, SAMPLES
 
 FOLDER = Path(__file__).parent
 Called = tuple[str, dict[str, Any]]
@@ -24,7 +28,7 @@ AS_THE_ORIGINAL: dict[str, Any] = {
     "setupLVMDisks": "OK", "killVPS": None, "reinstallVPSos": "OK, started mkos.", "reportInstalledIso": ["a.iso", "b.ISO"],
     "getVPSState": ["domain", ["id", "xen01"], ["domid", 3], ["maxmem", 128], ["vcpus", 1], ["state", "-b----"], ["cpuseconds", 51.5]],
     "getVPSInstallLog": "line 1\n\nline 2 <x> & y   [0m\n", "getInstallableOS": ["centos", "netbsd"], "testVPSServer": "OK",
-    "fsckVPSpartition": "OK", "writeXenHVMconf": "OK", "changeBSDkernel": "OK",
+    "fsckVPSpartition": "OK", "writeXenHVMconf": "OK", "changeBSDkernel": "OK", "changeVPSxmPassword": "OK", "changeVPSsshKey": "OK", "changeVPSsoapPassword": "OK",
     "startVPS": ["OK", "Started xen01"], "shutdownVPS": ["OK", "Started xen01"], "destroyVPS": ["OK", "Started xen01"],
     "listStartedVPS": [["xen01", "3", "256", "1", "-b----", "37.8"], ["xen02", "4", "128", "1", "r-----", "0.4"]]}
 """What a client without a WSDL reads under each old name, for the answers of tests/wirekit.py: shapes of the original daemon."""
@@ -54,6 +58,25 @@ def outcomes(script: str, calls: Sequence[Called], command: Callable[[str], list
 def sample(form: Form) -> Called:
     """A call of that form with a value for each parameter."""
     return form.name, {item.name(form.old): SAMPLES[item.type.name] for item in form.parameters if not item.rpc_only}
+
+
+def through(served: Served, every: Sequence[Form], call: Callable[[Sequence[Called]], list[dict[str, Any]]]) -> dict[str, tuple[dict[str, Any], Any]]:
+    """Call each form with its sample; of each what the client made of the reply, and the request that the service read."""
+    served.engine.calls.clear()
+    told = call([sample(form) for form in every])
+    requests = {each.operation: asked(each) for each in served.engine.calls}
+    return {form.name: (outcome, requests.get(form.name)) for form, outcome in zip(every, told, strict=True)}
+
+
+def asked(call: Call) -> Any:
+    """The request that a call was made of."""
+    return inspect.getclosurevars(call.decide).nonlocals["request"]
+
+
+def meant(served: Served, form: Form, rpc: bool, parameters: dict[str, Any] | None = None) -> Any:
+    """The request that a form's sample stands for, or these parameters."""
+    given = sample(form)[1] if parameters is None else parameters
+    return asked(prepare(form.name, tuple(given.items()), served.settings, Caller(ADMIN, Role.ADMIN), rpc=rpc))
 
 
 def encoded(form: Form) -> Any:

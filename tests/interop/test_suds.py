@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dtcxen_soap.operations import Form, forms
-from tests.interop.clients import outcomes, sample, shape, without_absent
+from tests.interop.clients import meant, outcomes, shape, through, without_absent
 from tests.interop.served import Served
 from tests.wirekit import ADMIN, ANSWERS, PASSWORD
 
@@ -27,10 +27,9 @@ def called(served: Served, *calls: tuple[str, dict[str, Any]], sign_in: str = PA
 
 
 @pytest.fixture(scope="module")
-def replies(served: Served) -> dict[str, dict[str, Any]]:
-    """What suds makes of every operation's reply."""
-    every = forms(rpc=False)
-    return {form.name: told for form, told in zip(every, called(served, *map(sample, every)), strict=True)}
+def replies(served: Served) -> dict[str, Any]:
+    """What suds makes of every operation's reply, and what we made of its request."""
+    return through(served, forms(rpc=False), lambda calls: called(served, *calls))
 
 
 def without_empty(value: Any) -> Any:
@@ -41,8 +40,10 @@ def without_empty(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("form", forms(rpc=False), ids=lambda form: form.name)
-def test_every_operation_through_the_wsdl(form: Form, replies: dict[str, dict[str, Any]]) -> None:
-    assert without_empty(replies[form.name]) == {"result": without_empty(without_absent(shape(ANSWERS[form.operation.answer])))}
+def test_every_operation_through_the_wsdl(form: Form, served: Served, replies: dict[str, Any]) -> None:
+    told, request = replies[form.name]
+    assert without_empty(told) == {"result": without_empty(without_absent(shape(ANSWERS[form.operation.answer])))}
+    assert request == meant(served, form, rpc=False)
 
 
 def test_what_is_optional_may_be_left_out(served: Served) -> None:
