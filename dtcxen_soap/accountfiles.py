@@ -51,11 +51,14 @@ def make(step: MakeAccount) -> None:
 
 
 def remove(user: str, lock: str) -> None:
-    """Close the account, then end what it runs until it can be removed; Failed when something of it outlives ten seconds."""
+    """Close the account, then end what it runs until it can be removed; Failed when something of it outlives ten seconds.
+
+    The hash goes first, since userdel keeps a copy of /etc/shadow as it was before.
+    """
     with nodelock.held(lock):
         if (found := _user(user)) is None:
             return
-        _run(("usermod", "--expiredate", "1", "--", user))
+        _run(("usermod", "--expiredate", "1", "--password", "!", "--", user))
         deadline = time.monotonic() + _REMOVE_SECONDS
         while True:
             processes.end_user(found.pw_uid)
