@@ -105,9 +105,9 @@ def shape(value: Any) -> Any:
 
 
 def as_text(value: Any) -> Any:
-    """The same with every simple value as text, for clients that know no types."""
+    """The same with every simple value as text, for clients that know no types; true is "1"."""
     if isinstance(value, dict):
         return {name: as_text(item) for name, item in value.items()}
     if isinstance(value, list):
         return [as_text(item) for item in value]
-    return value if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return value if value is None else str(int(value)) if isinstance(value, bool) else str(value)

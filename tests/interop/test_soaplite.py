@@ -49,3 +49,4 @@ def test_faults_and_null_are_read(served: Served) -> None:
         served, ("setupLVMDisks", {"vpsname": None, "hddsize": "1024", "swapsize": "1"}), ("setupLVMDisks", {"vpsname": "", "hddsize": "30000", "swapsize": "512"}))
     assert null["code"] == "SOAP-ENV:Client.NilParameter" and null["text"].startswith("setupLVMDisks: vpsname: null")
     assert shifted["code"] == "SOAP-ENV:Client.InvalidParameter" and shifted["detail"]["faults"]["fault"]["parameter"] == "vpsname"
+    assert called(served, ("testVPSServer", {}), sign_in="wrong")[0]["text"] == "Authorization failed."
