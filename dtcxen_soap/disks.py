@@ -256,6 +256,7 @@ def _forget(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
         RemoveFile(why="Remove the domU's configuration.", path=path, destroys=f"the configuration of {vps.name}"),
         RemoveFile(why="Remove the configuration before it.", path=previous_config_path(vps, settings)),
         RemoveFile(why="Remove the configuration of an earlier system.", path=kept_config_path(vps, settings)),
+        *(RemoveFile(why="Remove what an interrupted change of it left.", path=f"{path}.{end}") for end in ("new", "old", "failed")),
         RemoveFile(why="Let go of the ISO in its CD drive.", path=pinned_iso_path(vps, settings)),
         RemoveFile(why="Remove the socket of its screen.", path=screen_path(vps, settings)),
         RemoveFile(why="Remove the configuration of its rescue system.", path=rescue_config_path(vps, settings)),

@@ -16,10 +16,13 @@ import pytest
 from dtcxen_soap import accounts
 from dtcxen_soap.access import Caller, Role
 from dtcxen_soap.answers import DisksRemoved
+from dtcxen_soap.calls import Call, Kind
 from dtcxen_soap.errors import Failed, Missing, Refused
+from dtcxen_soap.facts import Facts, NeedAccounts, NeedDomu
+from dtcxen_soap.plans import Plan, Run, Step
 from dtcxen_soap.vps import VpsId
 from dtcxen_soap.wire import htpasswd
-from tests.sshnode import STATE, SshNode, private
+from tests.sshnode import ADMIN, STATE, SshNode, private
 
 pytestmark = [pytest.mark.root, pytest.mark.slow, pytest.mark.debian13]
 PASSWORD, OTHER = "s3cret: $(id) `id` \u20ac", "an0ther one"
@@ -310,6 +313,35 @@ def test_a_user_who_only_has_such_a_name_is_left_alone(node: SshNode) -> None:
         node.call("setConsolePassword", vps="40", password=PASSWORD)
     node.call("killVPSDisk", vps="40")
     assert "xen40:" in Path("/etc/passwd").read_text() and Path("/home/xen40").is_dir()
+
+
+# -- what fails half-way --------------------------------------------------------------------------
+
+
+def _plan(node: SshNode, *more: Step) -> Call:
+    """What an installation of VPS 50 does for its owner, and what comes after it."""
+    def decide(facts: Facts) -> Plan:
+        return Plan("install", (*accounts.ensure_steps(VpsId(50), node.settings, facts), *more))
+    return Call("reinstallOS", Kind.NOW, ADMIN, VpsId(50), (NeedDomu(VpsId(50)), NeedAccounts(VpsId(50))), decide)
+
+
+def test_users_of_an_installation_that_fails_are_undone(node: SshNode) -> None:
+    before = node.naming("xen50", KEPT)
+    with pytest.raises(Failed) as failed:
+        node.jobs.submit(_plan(node, Run(why="Fail.", argv=("false",)))).result(60)
+    assert "Let xen50 in no more, end what it runs, and remove it." in failed.value.undone and "Take the sudo rule back." in failed.value.undone
+    assert node.naming("xen50", KEPT) == [*before, f"{STATE}/ttyssh_home/xen50"]
+    node.call("killVPSDisk", vps="50")
+    assert node.naming("xen50", KEPT) == before
+
+
+def test_a_rule_that_sudo_does_not_understand_never_counts(node: SshNode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sudoers file with a mistake would lock every admin out of sudo."""
+    monkeypatch.setattr(accounts, "sudo_rule", lambda vps: "xen50 ALL=(root NOPASSWD: ALL\n")
+    with pytest.raises(Failed, match="See whether sudo understands it: visudo ended with code 1"):
+        node.jobs.submit(_plan(node)).result(60)
+    assert not [path for path in Path("/etc/sudoers.d").iterdir() if "xen50" in path.name]
+    node.call("killVPSDisk", vps="50")
 
 
 def test_many_at_once_lose_no_line(node: SshNode) -> None:

@@ -26,6 +26,7 @@ UNDO = (
     plans.ExchangeFile(why="Swap back.", source="/d/root.old", target="/d/root", keep="/d/root.failed"),
     plans.WriteFile(why="Write the old text.", path="/etc/x", content="old\n", mode=0o600),
     plans.Symlink(why="Link back.", path="/etc/auto/x", target="../x"),
+    plans.RemoveAccount(why="Remove the user.", user="xen01", lock="/s/lock"),
     plans.Run(why="Undo it.", argv=("undo", "--", "it"), env=(("A", "b"), ("C", "d")), ok_codes=(0, 5), contained=True, marks=("x",)),
 )
 
