@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,14 +11,12 @@ import pytest
 from dtcxen_soap import answers
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.operations import Form, forms
-from tests.interop.clients import encoded, here, meant, outcomes, sample, through
+from tests.interop.clients import encoded, meant, outcomes, sample, through
+from tests.interop.nusoap import DEBIANS, command_of
 from tests.interop.served import Served
 from tests.wirekit import ADMIN, PASSWORD
 
 pytestmark = [pytest.mark.machine, pytest.mark.debian13]
-
-OF_DEBIAN_12 = Path("/opt/debian12/usr/share/php/nusoap")
-"""Where tools/debian13.py unpacks it; the panel's own copy differs from it by five lines."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,17 +30,6 @@ class Panel:
         return outcomes("nusoap.php", calls, self.command, url=self.served.url, user=ADMIN, password=sign_in)
 
 
-def repaired(folder: Path) -> Path:
-    """An include path with Debian 12's library, whose constructors bear their classes' names: PHP 8 calls only those named __construct."""
-    files = {path.name: path.read_text(encoding="latin-1") for path in OF_DEBIAN_12.glob("*.php")}
-    classes = {name for text in files.values() for name in re.findall(r"^class\s+(\w+)", text, re.MULTILINE)}
-    named = re.compile(rf"(function\s+|parent::|\$this->)({'|'.join(sorted(classes))})(?=\s*\()")
-    (folder / "nusoap").mkdir()
-    for name, text in files.items():
-        (folder / "nusoap" / name).write_text(named.sub(r"\1__construct", text), encoding="latin-1")
-    return folder
-
-
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made = Served(tmp_path_factory.mktemp("served"), auth_failure_delay_ms=10)
@@ -52,12 +37,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made.close()
 
 
-@pytest.fixture(scope="module", params=["debian13", "debian12"])
+@pytest.fixture(scope="module", params=DEBIANS)
 def panel(request: pytest.FixtureRequest, served: Served, tmp_path_factory: pytest.TempPathFactory) -> Panel:
-    if request.param == "debian13":
-        return Panel(served, here)
-    path = repaired(tmp_path_factory.mktemp("debian12"))
-    return Panel(served, lambda script: ["php", "-d", f"include_path={path}", *here(script)[1:]])
+    return Panel(served, command_of(request.param, tmp_path_factory.mktemp("library")))
 
 
 def call(panel: Panel, operation: str, /, sign_in: str = PASSWORD, **parameters: Any) -> tuple[Any, Any]:

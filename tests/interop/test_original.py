@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,12 @@ from dtcxen_soap import answers
 from dtcxen_soap.errors import Failed
 from tests.certificates import make_pair
 from tests.interop.clients import outcomes
+from tests.interop.nusoap import DEBIANS, command_of
 from tests.interop.served import Served
 from tests.wirekit import ADMIN, NOON, PASSWORD, RECORDED
 
 pytestmark = [pytest.mark.machine, pytest.mark.debian13]
+Both = Callable[..., list[dict[str, Any]]]
 ORIGINAL = RECORDED.parent / "original-replies"
 XEN01 = {"vpsname": "xen01"}
 XM = Failed("Start xen01.", "Error: Domain 'xen01' <already> exists & runs ")
@@ -91,10 +93,18 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     made.close()
 
 
-def both(replay: Replay, served: Served, file: str, operation: str, parameters: dict[str, str], password: str = PASSWORD) -> list[dict[str, Any]]:
+@pytest.fixture(scope="module", params=DEBIANS)
+def command(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], list[str]]:
+    return command_of(request.param, tmp_path_factory.mktemp("library"))
+
+
+@pytest.fixture
+def both(replay: Replay, served: Served, command: Callable[[str], list[str]]) -> Both:
     """What nusoap makes of the recorded reply, and of ours."""
-    replay.file = file
-    return [outcomes("nusoap.php", [(operation, parameters)], url=url, user=ADMIN, password=password)[0] for url in (replay.url, served.url)]
+    def ask(file: str, operation: str, parameters: dict[str, str], password: str = PASSWORD) -> list[dict[str, Any]]:
+        replay.file = file
+        return [outcomes("nusoap.php", [(operation, parameters)], command, url=url, user=ADMIN, password=password)[0] for url in (replay.url, served.url)]
+    return ask
 
 
 def value(result: Any) -> Any:
@@ -106,19 +116,19 @@ def value(result: Any) -> Any:
 
 
 @pytest.mark.parametrize(("file", "operation", "parameters", "answer"), REPLIES, ids=[file for file, *_ in REPLIES])
-def test_the_panel_reads_the_same(file: str, operation: str, parameters: dict[str, str], answer: Any, replay: Replay, served: Served) -> None:
+def test_the_panel_reads_the_same(file: str, operation: str, parameters: dict[str, str], answer: Any, both: Both, served: Served) -> None:
     def outcome(call: Any) -> Any:
         if isinstance(answer, Exception):
             raise answer
         return answer
 
     served.engine.outcome = outcome
-    theirs, ours = both(replay, served, file, operation, parameters)
+    theirs, ours = both(file, operation, parameters)
     assert theirs["error"] is False and ours["error"] is False
     assert ours["result"] == value(theirs["result"])
 
 
 @pytest.mark.parametrize(("file", "operation", "parameters"), FAULTS, ids=[file for file, *_ in FAULTS])
-def test_what_was_an_error_is_one(file: str, operation: str, parameters: dict[str, str], replay: Replay, served: Served) -> None:
-    theirs, ours = both(replay, served, file, operation, parameters, password="wrong" if file == "fault_badauth" else PASSWORD)
+def test_what_was_an_error_is_one(file: str, operation: str, parameters: dict[str, str], both: Both) -> None:
+    theirs, ours = both(file, operation, parameters, password="wrong" if file == "fault_badauth" else PASSWORD)
     assert theirs["error"] and ours["error"]
