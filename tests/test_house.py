@@ -17,13 +17,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "access", "accountfacts", "facts", "settings", "plans", "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
+WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "facts", "settings", "plans", "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
 LAYERS = {
     "words": WORDS,
     "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "fsck", "hvm", "bsd", "rollback", "rescueseed", "rescue", "rescuesystem",
-             "reports", "power", "accounts", "hooks", "hostsetup", "xen", "guestnet", "install"),
+             "reports", "power", "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
     "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "accountfiles", "tree", "treecopy", "shadow", "tarballs",
              "ramdisk", "claims", "terminals", "dom0", "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey"),
     "engine": ("actions", "execute", "recover", "workers", "jobs"),
@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "catalogue": {"words", "pure"},
     "shells": set(LAYERS),
 }
-REACHES_ACROSS = {"install.reinstall", "install.network", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm", "bsd", "rollback", "rescue", "rescuesystem"}
+REACHES_ACROSS = {"install.reinstall", "install.network", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm", "bsd", "rollback", "rescue", "rescuesystem",
+                  "upgrade.owners"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "logicalvolumes", "domus", "consoles", "bootwatch"}
 """Rooms of the edge that use a tool's pure half: its command lines, and what its answers say."""
@@ -49,6 +50,9 @@ READS_PARSERS = {"survey", "logicalvolumes", "domus", "consoles", "bootwatch"}
 OWNERS = {
     "subprocess": ("processes",),
     "pty": (),
+    "pickle": (),
+    "marshal": (),
+    "shelve": (),
     "multiprocessing": (),
     "ctypes": ("confine", "mounts", "tree", "treecopy", "processes"),
     "signal": ("processes", "confine", "daemon", "cli"),
