@@ -13,10 +13,12 @@ from passlib import hash as hashes
 from dtcxen_soap import accountfiles, hostsetup
 from dtcxen_soap.accountfacts import AccountsFact
 from dtcxen_soap.errors import Failed, Refused
+from dtcxen_soap.facts import BundleFact, Member
 from dtcxen_soap.install import debootstrap
 from dtcxen_soap.operations import Form, forms
 from dtcxen_soap.planprint import render
 from dtcxen_soap.plans import (
+    CheckTarball,
     HtpasswdLine,
     MakeAccount,
     Mounted,
@@ -200,6 +202,17 @@ def test_defect_10_what_is_installed_was_signed_or_verified() -> None:
         plan("reinstallVPSos", bare, ostype="debian")
     with pytest.raises(Refused, match="ostype: 'centos' cannot be installed here"):
         plan("reinstallVPSos", ostype="centos")
+
+
+def test_defect_10_a_tarball_is_judged_before_anything_is_touched() -> None:
+    """Tarballs were unpacked as they came. (Signing remote bundles is none of these defects: theirs lay on the node.)"""
+    lone = dataclasses.replace(FACTS, bundle=BundleFact("lenny", "/os/lenny", frozenset(), ("lenny.tar.gz",)), node=dataclasses.replace(
+        NODE, commands=NODE.commands | {"unshare", "sh", "gzip"}))
+    first, *others = everything(plan("reinstallVPSos", lone, ostype="lenny"))
+    assert isinstance(first, CheckTarball) and first.path == "/os/lenny/lenny.tar.gz"
+    assert first.judge([Member("../root/.ssh/authorized_keys", "file")]) and not first.judge([Member("etc", "directory")])
+    (unpack,) = [step for step in others if isinstance(step, Run) and step.argv[0] == "tar"]
+    assert unpack.contained and unpack.confinement and unpack.confinement.writable == ("/m/01",)
 
 
 def test_defect_10_a_screen_has_a_password_or_is_roots_alone() -> None:
