@@ -40,7 +40,7 @@ _KEYS = "authorized_keys"
 def make(step: MakeAccount) -> None:
     """Make the user and its group, or give the user that is there what the step says."""
     with nodelock.held(step.lock):
-        _run(("groupadd", "--force", "--", step.group))
+        _run(("groupadd", "--system", "--force", "--", step.group))
         found = _user(step.user)
         if found is None:
             _run(("useradd", "--no-log-init", "--no-create-home", "--no-user-group", "--gid", step.group, "--home-dir", step.home, "--shell", step.login,

@@ -243,7 +243,7 @@ def account(user: str, lock: Path) -> MakeAccount:
 def test_a_new_user_has_no_password_and_no_subordinate_ids(shadow: Shadow, tmp_path: Path) -> None:
     accountfiles.make(account("xen02", tmp_path / "lock"))
     group, user = shadow.argvs
-    assert group == ("groupadd", "--force", "--", "xenusers") and user[0] == "useradd" and user[-2:] == ("--", "xen02")
+    assert group == ("groupadd", "--system", "--force", "--", "xenusers") and user[0] == "useradd" and user[-2:] == ("--", "xen02")
     assert user[user.index("--password") + 1] == "*" and "SUB_UID_COUNT=0" in user and "--no-create-home" in user
 
 

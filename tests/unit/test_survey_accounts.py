@@ -93,3 +93,14 @@ def test_without_ssh_keygen_it_is_the_nodes_fault(dom0: ScriptedDom0) -> None:
     dom0.answers["ssh-keygen"] = Ran(127, "")
     with pytest.raises(Failed, match="install openssh-client"):
         survey_accounts.keys(dom0, ("ssh-ed25519 AAAA me",))
+
+
+def test_who_is_not_root_may_still_plan(dom0: ScriptedDom0) -> None:
+    """For root a file that cannot be read is no file that is not there."""
+    for path in ("/etc/shadow", "/e/htpasswd", accounts.sudo_rule_path(VpsId(1))):
+        dom0.breaks["read_bytes", path] = PermissionError(13, "Permission denied", path)
+    with pytest.raises(PermissionError):
+        survey_accounts.accounts_of(dom0, SETTINGS, VpsId(1))
+    dom0.root = False
+    found = survey_accounts.accounts_of(dom0, SETTINGS, VpsId(1))
+    assert not found.sudo_rule and not found.soap_password and not found.users["xen01-iso"].closed
