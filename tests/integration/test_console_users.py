@@ -34,8 +34,6 @@ HOME = STATE / "ttyssh_home/xen01"
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     scratch = tmp_path_factory.mktemp("node")
-    for path in (scratch, *scratch.parents):
-        path.chmod(path.stat().st_mode | 0o011)
     with private(scratch):
         yield scratch
 
