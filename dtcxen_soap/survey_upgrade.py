@@ -38,14 +38,14 @@ def look(dom0: Dom0, settings: Settings, conf_path: str, root: str, tls: Callabl
     place = Place(dom0.tree(root))
     processes = tuple(_processes(place))
     node = OldNode(
-        now=now or datetime.now(UTC), owner=os.stat(root).st_uid, conf=place.text(conf_path),
+        now=now or datetime.now(UTC), owner=os.stat(place.tree.root).st_uid, conf=place.text(conf_path),
         old_settings=tuple(found for name in _OLD_SETTINGS if (found := place.text(f"{settings.config_dir}/{name}"))), settings_dir=place.files(settings.config_dir),
         old_logs=(*_beginning(place, DEBUG_LOG), *_install_logs(place, settings)),
         programs=tuple(path for path in _PROGRAM_FILES if place.file(path)), init_links=tuple(_start_links(place)),
         processes=tuple(each for each in processes if _is_original(each)),
         listening=tuple(each for each in _listening(place, settings.listen_port, processes) if not any(_OURS in word for word in each.argv[:3])),
         link=place.file("/xen"))
-    node = survey_upgrade_access.look(node, place, settings, tls, root)
+    node = survey_upgrade_access.look(node, place, settings, tls)
     return survey_upgrade_vpses.look(node, dom0, place, settings, {each.pid: " ".join(each.argv) for each in processes}, whole=root == "/")
 
 

@@ -23,10 +23,10 @@ _CONSOLES = re.compile(r"(?:^|[\s/])x[ml]\s+console\s+\S*[*?\[]")
 _LONGEST_KEY_FILE = 1 << 20
 
 
-def look(found: OldNode, place: Place, settings: Settings, tls: Callable[[Settings], str], root: str) -> OldNode:
+def look(found: OldNode, place: Place, settings: Settings, tls: Callable[[Settings], str]) -> OldNode:
     """The same node with everything about signing in."""
     certificate, key = place.text(settings.tls_certificate), place.file(settings.tls_key, follow=True)
-    top = root.rstrip("/")
+    top = place.tree.root.rstrip("/")
     there = dataclasses.replace(settings, tls_certificate=f"{top}{settings.tls_certificate}", tls_key=f"{top}{settings.tls_key}")
     return dataclasses.replace(
         found, htpasswd=place.file(settings.htpasswd_file, follow=True), htpasswd_lines=tuple(_htpasswd(place, settings.htpasswd_file)),
