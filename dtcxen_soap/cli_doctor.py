@@ -58,11 +58,19 @@ def usable(conf: FoundText | None) -> Settings:
     """The settings as far as they can be read: without the lines that are wrong, which are findings of their own."""
     lines = conf.text.splitlines() if conf else []
     while (found := settings.examine("\n".join(lines), "conf")).settings is None:
-        wrong = {int(place) for problem in found.problems if (place := problem.split(":")[1]).isdecimal()}
+        wrong = {number for problem in found.problems for number in _lines_of(problem, lines)}
         if not wrong:
             return settings.defaults()
         lines = ["" if number in wrong else line for number, line in enumerate(lines, 1)]
     return found.settings
+
+
+def _lines_of(problem: str, lines: list[str]) -> list[int]:
+    """Numbers of the lines that a problem is about: the one that it names, else those of the settings that it speaks of."""
+    place = problem.split(":")[1].strip()
+    if place.isdecimal():
+        return [int(place)]
+    return [number for number, line in enumerate(lines, 1) if (key := line.partition("=")[0].strip()) and key in problem.split()]
 
 
 def tls_trouble(chosen: Settings) -> str:

@@ -27,7 +27,7 @@ def look(found: OldNode, place: Place, settings: Settings, tls: Callable[[Settin
     """The same node with everything about signing in."""
     certificate, key = place.text(settings.tls_certificate), place.file(settings.tls_key, follow=True)
     top = place.tree.root.rstrip("/")
-    there = dataclasses.replace(settings, tls_certificate=f"{top}{settings.tls_certificate}", tls_key=f"{top}{settings.tls_key}")
+    there = dataclasses.replace(settings, tls_certificate=f"{top}{place.real(settings.tls_certificate)}", tls_key=f"{top}{place.real(settings.tls_key)}")
     return dataclasses.replace(
         found, htpasswd=place.file(settings.htpasswd_file, follow=True), htpasswd_lines=tuple(_htpasswd(place, settings.htpasswd_file)),
         certificate_file=certificate.file if certificate else None, certificate=_certificate(certificate.text) if certificate else FoundCertificate(),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import posixpath
 import stat
 from dataclasses import dataclass
 
-from dtcxen_soap.tree import Tree
+from dtcxen_soap.tree import MOST_LINKS, Tree
 from dtcxen_soap.upgradefacts import FoundFile, FoundText
 
 _MOST_BYTES = 1 << 22
@@ -29,6 +30,15 @@ class Place:
     def files(self, directory: str) -> tuple[FoundFile, ...]:
         """What is in a directory, by name."""
         return tuple(file for name in self.tree.names(directory) if (file := self.file(f"{directory.rstrip('/')}/{name}")))
+
+    def real(self, path: str) -> str:
+        """The file that a name leads to, so that nobody follows a copy's links out of it. OSError for links that go round."""
+        for _ in range(MOST_LINKS):
+            target = self.tree.target(path)
+            if not target:
+                return path
+            path = posixpath.normpath(posixpath.join("/", posixpath.dirname(path), target))
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
     def text(self, path: str) -> FoundText | None:
         """A text file with what it says, links followed; None when there is none."""

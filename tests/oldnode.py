@@ -34,7 +34,8 @@ CERTIFICATE, KEY = "/etc/dtc-xen/dtc-xen.cert.cert", "/etc/dtc-xen/privkey.pem"
 STATE, MNT, HOMES = "/var/lib/dtc-xen", "/var/lib/dtc-xen/mnt", "/var/lib/dtc-xen/ttyssh_home"
 CONSOLE = "/usr/lib/dtcxen-soap/console"
 HASHES = {
-    "bcrypt": bcrypt.using(rounds=4).hash(PASSWORD), "apr1": apr_md5_crypt.hash(PASSWORD), "sha1": ldap_sha1.hash(PASSWORD), "sha256": sha256_crypt.using(rounds=1000).hash(PASSWORD),
+    "bcrypt": bcrypt.using(rounds=4).hash(PASSWORD), "apr1": apr_md5_crypt.hash(PASSWORD), "sha1": ldap_sha1.hash(PASSWORD),
+    "sha256": sha256_crypt.using(rounds=1000).hash(PASSWORD),
     "sha512": sha512_crypt.using(rounds=5000).hash(PASSWORD), "des": des_crypt.hash(PASSWORD), "md5": md5_crypt.hash(PASSWORD), "plain": PASSWORD}
 CONFIG = """\
 kernel = "/boot/vmlinuz-old"
@@ -127,6 +128,7 @@ class OldTree:
     def link(self, path: str, target: str) -> None:
         """Make a symbolic link."""
         self.at(path).parent.mkdir(parents=True, exist_ok=True)
+        self.at(path).unlink(missing_ok=True)
         self.at(path).symlink_to(target)
 
     def pair(self, **words: int | str) -> None:

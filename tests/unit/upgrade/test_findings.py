@@ -78,7 +78,8 @@ CASES: dict[str, Case] = {
     "settings-now-read": case(lambda old: old.add(CONF, "debian_added_debs=vim\n"), NOTE, CONF, "debian_added_debs was documented and never read", f"editor {CONF}"),
     "settings-sda": case(lambda old: old.add(CONF, "XEN_DOMU_HDD_DEV_TYPE=sda\n"), NOTE, CONF, "xvda and xvdb", f"editor {CONF}"),
     "settings-openvz": case(lambda old: old.add(CONF, "VZ_NO_MOUNT=yes\n"), NOTE, CONF, "OpenVZ", f"editor {CONF}"),
-    "settings-release": case(lambda old: old.add(CONF, "DEBIAN_RELEASE=lenny\n"), WARNING, CONF, "debian_release=lenny: mirrors no longer have it", f"editor {CONF}"),
+    "settings-release": case(
+        lambda old: old.add(CONF, "DEBIAN_RELEASE=lenny\n"), WARNING, CONF, "debian_release=lenny: mirrors no longer have it", f"editor {CONF}"),
     "settings-firewall": case(lambda old: old.add(CONF, "soap_server_allowed_ip=192.0.2.9\n"), WARNING, CONF, "does not enforce it", "192.0.2.9"),
     "settings-volgroup": case(
         two_groups, PROBLEM, CONF, "none of the volume groups archive, vg0", f"printf '%s\\n' provisioning_volgroup=vg0 >> {CONF}", "disk-idle"),
@@ -87,7 +88,8 @@ CASES: dict[str, Case] = {
     "htpasswd-missing": case(lambda old: old.at(HTPASSWD).unlink(), PROBLEM, HTPASSWD, "nobody can sign in", f"htpasswd -c -B {HTPASSWD} dtc-xen", takes="htpasswd"),
     "htpasswd-writable": case(lambda old: old.at(HTPASSWD).chmod(0o620), PROBLEM, HTPASSWD, "(0620, ", f"chmod 600 {HTPASSWD}"),
     "htpasswd-open": case(lambda old: old.at(HTPASSWD).chmod(0o644), PROBLEM, HTPASSWD, "read the hashes", f"chmod 600 {HTPASSWD}"),
-    "htpasswd-no-admin": case(lambda old: old.replace(HTPASSWD, "dtc-xen:", "xen0001:"), PROBLEM, HTPASSWD, "no line of dtc-xen", f"htpasswd -B {HTPASSWD} dtc-xen", "htpasswd-nobody"),
+    "htpasswd-no-admin": case(
+        lambda old: old.replace(HTPASSWD, "dtc-xen:", "xen0001:"), PROBLEM, HTPASSWD, "no line of dtc-xen", f"htpasswd -B {HTPASSWD} dtc-xen", "htpasswd-nobody"),
     "htpasswd-twice": case(with_user(f"xen01:{HASHES['bcrypt']}"), WARNING, HTPASSWD, "xen01 has 2 lines: the last one counts", f"editor {HTPASSWD}"),
     "htpasswd-unreadable": case(with_user(f"xen01:{HASHES['md5']}"), PROBLEM, f"{HTPASSWD}:3", "xen01 cannot sign in", f"htpasswd -B {HTPASSWD} xen01", "htpasswd-twice"),
     "htpasswd-des": case(lambda old: old.put(HTPASSWD, f"dtc-xen:{HASHES['des']}\n"), WARNING, f"{HTPASSWD}:1", "first 8 characters", f"htpasswd -B {HTPASSWD} dtc-xen"),
@@ -139,7 +141,8 @@ CASES: dict[str, Case] = {
     "config-ignored": case(lambda old: old.add("/etc/xen/xen01", "cdrom='/x.iso'\n"), NOTE, "/etc/xen/xen01", "xl ignores cdrom", "editor /etc/xen/xen01"),
     "config-sda": case(lambda old: old.replace("/etc/xen/xen01", ",xvda,", ",sda1,"), NOTE, "/etc/xen/xen01", "xvda and xvdb", "editor /etc/xen/xen01"),
     "config-mac": case(
-        both(lambda old: old.put("/etc/xen/xen02", CONFIG.replace("xen01", "xen02")), lambda old: old.put(f"{MNT}/xen02.img", ""), lambda old: old.put(f"{MNT}/xen02.swap.img", "")),
+        both(lambda old: old.put("/etc/xen/xen02", CONFIG.replace("xen01", "xen02")), lambda old: old.put(f"{MNT}/xen02.img", ""),
+             lambda old: old.put(f"{MNT}/xen02.swap.img", "")),
         WARNING, "/etc/xen/xen01, /etc/xen/xen02", "00:16:3e:10:10:01", "editor /etc/xen/xen02"),
     "autostart-lacking": case(
         lambda old: old.link("/etc/xen/auto/xen09", "../xen09"), WARNING, "/etc/xen/auto/xen09", "it leads to ../xen09, which is not there", "rm -- /etc/xen/auto/xen09"),
@@ -153,11 +156,13 @@ CASES: dict[str, Case] = {
         lambda old: old.add("/etc/fstab", f"{MNT}/xen01.img {MNT}/01 ext3 defaults,loop 0 0\n"), PROBLEM, "/etc/fstab:2", "without noauto",
         "sed --in-place=.before-dtcxen -e 2d /etc/fstab && systemctl daemon-reload"),
     "fstab-stale": case(
-        lambda old: old.add("/etc/fstab", f"/dev/mapper/vg0-xen09  {MNT}/09 ext3    defaults,noauto 0 0\n"), PROBLEM, "/etc/fstab:2", f"/dev/mapper/vg0-xen09 at {MNT}/09", "-e 2d"),
+        lambda old: old.add("/etc/fstab", f"/dev/mapper/vg0-xen09  {MNT}/09 ext3    defaults,noauto 0 0\n"),
+        PROBLEM, "/etc/fstab:2", f"/dev/mapper/vg0-xen09 at {MNT}/09", "-e 2d"),
     "fstab": case(
         lambda old: old.add("/etc/fstab", f"#\n{MNT}/xen01.img {MNT}/01 ext3 defaults,noauto,loop 0 0\n{MNT}/xen01.img {MNT}/01 ext3 loop,noauto 0 0\n"),
         NOTE, "/etc/fstab:3,4", "mounts by itself", "-e 3d -e 4d"),
-    "mounted": case(lambda old: old.put("/proc/mounts", f"/dev/loop0 {MNT}/01 ext3 rw 0 0\n/dev/loop1 {MNT}/01x ext3 rw 0 0\n"), PROBLEM, f"{MNT}/01", "still mounted", f"umount -- {MNT}/01"),
+    "mounted": case(
+        lambda old: old.put("/proc/mounts", f"/dev/loop0 {MNT}/01 ext3 rw 0 0\n/dev/loop1 {MNT}/01x ext3 rw 0 0\n"), PROBLEM, f"{MNT}/01", "still mounted", f"umount -- {MNT}/01"),
     "samples": case(
         both(lambda old: old.put(f"{STATE}/perfdata/last-sample.pickle", b"12345"), lambda old: old.put(f"{STATE}/perfdata/sample-1262304000.pickle", b"123")),
         NOTE, f"{STATE}/perfdata", "2 files of performance data, 8 bytes, the oldest of 2010-01-01 00:00Z", f"rm -r -- {STATE}/perfdata"),
