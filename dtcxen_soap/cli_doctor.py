@@ -93,7 +93,7 @@ def tls_trouble(chosen: Settings) -> str:
 def _tell(findings: tuple[Finding, ...]) -> None:
     """A paragraph per finding; how many there are is for people only."""
     for finding in findings:
-        say(f"{finding.severity.value}: {finding.where}: {_plain(finding.what)}")
+        say(_plain(f"{finding.severity.value}: {finding.where}: {finding.what}"))
         say(f"    {'taken over' if finding.taken_over else 'left as it is'}{'; to change that:' if finding.mend else ''}")
         for line in finding.mend:
             say(f"        {line}")

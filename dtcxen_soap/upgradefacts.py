@@ -1,12 +1,12 @@
 """What the original dtc-xen left on a node, as found: what `dtcxen doctor` judges.
 
 Paths are those of the node, also where a copy of its files is looked at. Nothing here holds a
-password, a hash or a key.
+password, a hash or a key but the text of the settings, and that does not print.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from dtcxen_soap.vps import BootMode, ImageType, IpAddress, MacAddress, Mib, VpsId
@@ -34,7 +34,7 @@ class FoundText:
     """A text file with its text; surrogates stand for bytes that are not UTF-8."""
 
     file: FoundFile
-    text: str
+    text: str = field(repr=False)
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def _conf(conf: FoundText) -> Iterator[Finding]:
     path = conf.file.path
     shell = dict(_shell_lines(conf.text))
     for number, value in shell.items():
-        yield problem("settings-shell", f"{path}:{number}", f"a shell made something else of {value}; here it is taken as it stands", edit(path, number))
+        yield problem("settings-shell", f"{path}:{number}", f"a shell made something else of {value}, which is taken here as it stands", edit(path, number))
     found = table.examine(conf.text, path)
     for text in found.problems:
         number = _line_of(text, path)
@@ -70,7 +70,8 @@ def _shell_lines(text: str) -> Iterator[tuple[int, str]]:
         value = line.strip().partition("=")[2]
         bare = re.sub(r"'[^']*'|\\.", "", value.partition(" #")[0])
         if not line.strip().startswith("#") and re.search(r"\$[\w{(]|`", bare):
-            yield number, value
+            row = _row(line.strip().removeprefix("export ").partition("=")[0].strip())
+            yield number, "a secret" if row and row.secret else value
 
 
 def _keys(text: str) -> Iterator[tuple[int, str, table.Row]]:
@@ -104,23 +105,24 @@ def _secret(file: FoundText) -> Iterator[Finding]:
 
 
 def _older(file: FoundText, node: OldNode) -> Iterator[Finding]:
-    """What these files say is not read; what dtc-xen.conf does not say either is named with the line that says it."""
+    """What these files say is not read; what dtc-xen.conf does not say either is named, with the command that makes it say so."""
     said = _values(node.conf.text) if node.conf else {}
-    lacking, differing = [], []
-    for key, value in _raw_values(file.text):
-        name = _name_now(key)
-        if name is None:
+    path, conf = file.file.path, node.conf.file.path if node.conf else "/etc/dtc-xen/dtc-xen.conf"
+    lines, hidden, differing = [], [], []
+    for key, raw in _raw_values(file.text):
+        row, before = _row_now(key)
+        value = before + raw
+        if row is None:
             continue
-        value = _FROM_SHELL_FILE.get(key.lower(), ("", ""))[1] + value
-        if name not in said:
-            lacking.append(f"{name}={shlex.quote(value) if value else ''}")
-        elif said[name] != value:
-            differing.append(name)
-    path = file.file.path
-    if lacking:
-        conf = node.conf.file.path if node.conf else "/etc/dtc-xen/dtc-xen.conf"
-        yield warning("settings-older", path, f"not read, and dtc-xen.conf does not say: {', '.join(line.partition('=')[0] for line in lacking)}",
-                      append(conf, *lacking))
+        if row.name in said:
+            differing += [row.name] if said[row.name] != value else []
+        elif row.secret:
+            hidden.append((row.name, f"{command('grep', f'^{key}=', path)} >> {command(conf)}"))
+        else:
+            lines.append((row.name, f"{row.name}={shlex.quote(value) if value else ''}"))
+    if lines or hidden:
+        mend = ([append(conf, *(line for _, line in lines))] if lines else []) + [line for _, line in hidden]
+        yield warning("settings-older", path, f"not read, and dtc-xen.conf does not say: {', '.join(name for name, _ in (*lines, *hidden))}", *mend)
     else:
         words = f"; otherwise than here dtc-xen.conf says {', '.join(differing)}, and that counts" if differing else ", and says nothing that dtc-xen.conf does not say"
         yield left("settings-older", path, f"not read{words}", command("rm", "--", path))
@@ -145,12 +147,10 @@ def _row(key: str) -> table.Row | None:
     return next((row for row in table.TABLE if key.lower() in {name.lower() for name in (row.name, *row.old)}), None)
 
 
-def _name_now(key: str) -> str | None:
-    """What a key of an older file is called now; None for one that means nothing any more, or never did."""
-    if key.lower() in _FROM_SHELL_FILE:
-        return _FROM_SHELL_FILE[key.lower()][0]
-    row = _row(key)
-    return row.name if row else None
+def _row_now(key: str) -> tuple[table.Row | None, str]:
+    """The setting that a key of an older file is now, and what stands before its value; None for one that means nothing any more, or never did."""
+    name, before = _FROM_SHELL_FILE.get(key.lower(), (key, ""))
+    return _row(name), before
 
 
 # -- what means something else now ----------------------------------------------------------------

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from enum import Enum
-
-from dtcxen_soap.planprint import paste
 
 _LINE = "%s\\n"
 
@@ -52,12 +51,17 @@ def taken(check: str, where: str, what: str) -> Finding:
 
 def edit(path: str, line: int = 0) -> str:
     """The command that opens a file where something must be changed by hand."""
-    return paste(("editor", *((f"+{line}",) if line else ()), path))
+    return command("editor", *((f"+{line}",) if line else ()), path)
 
 
 def command(*argv: str) -> str:
-    """A command, ready to paste."""
-    return paste(argv)
+    """A command, ready to paste into bash; names that hold what a terminal obeys are written as $'...'."""
+    return " ".join(shlex.quote(word) if word.isprintable() else _escaped(word) for word in argv)
+
+
+def _escaped(word: str) -> str:
+    plain = (chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\\'" else f"\\x{byte:02x}" for byte in word.encode(errors="surrogateescape"))
+    return f"$'{''.join(plain)}'"
 
 
 def counted(number: int, noun: str) -> str:

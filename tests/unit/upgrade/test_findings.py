@@ -238,7 +238,7 @@ def test_findings_come_worst_first(old: OldTree) -> None:
     assert severities == sorted(severities, key=list(Severity).index) and severities[0] is PROBLEM and severities[-1] is NOTE
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+@pytest.mark.root
 @pytest.mark.parametrize(("path", "check"), [(HTPASSWD, "htpasswd-writable"), (KEY, "key-open"), (HOMES, "homes-open")])
 def test_what_belongs_to_another_user_is_as_bad_as_what_he_may_write(old: OldTree, path: str, check: str) -> None:
     os.chown(old.at(path), 1001, 1001)
