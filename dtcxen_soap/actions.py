@@ -13,6 +13,7 @@ from dtcxen_soap import bootwatch, domus, passwords, plans
 from dtcxen_soap.dom0 import Dom0, Ran, Unwatched, Watch
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.journal import Held, Journal
+from dtcxen_soap.planprint import paste
 
 Plain = (
     plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.PinFile | plans.Symlink
@@ -20,6 +21,7 @@ Plain = (
     | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
     | plans.MustBeFree | plans.WaitGone | plans.EndDomu | plans.WatchBoot
+    | plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow
 )
 Say = Callable[[str], None]
 
@@ -53,6 +55,9 @@ def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> str:
             journal.next_tenancy(step.vps)
         case plans.MakeVolume() | plans.RemoveVolume() | plans.RenameVolume() | plans.ExchangeVolume() | plans.TagVolume():
             _on_volume(step, dom0, watch)
+        case (plans.MakeAccount() | plans.RemoveAccount() | plans.AccountPassword() | plans.HtpasswdLine() | plans.MakeHome() | plans.WriteKeys()
+              | plans.RemoveBelow()):
+            _on_account(step, dom0)
         case plans.CheckTarball():
             dom0.check_tarball(step.path, step.judge, watch)
         case plans.MustBeFree():
@@ -83,6 +88,30 @@ def _on_volume(step: _OnVolume, dom0: Dom0, watch: Watch) -> None:
             dom0.exchange_volume(step.vg, step.source, step.target, step.keep)
         case plans.TagVolume():
             dom0.tag_volume(step.vg, step.lv, step.add, step.remove)
+        case _:
+            assert_never(step)
+
+
+_OnAccount = (
+    plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow)
+
+
+def _on_account(step: _OnAccount, dom0: Dom0) -> None:
+    match step:
+        case plans.MakeAccount():
+            dom0.make_account(step)
+        case plans.RemoveAccount():
+            dom0.remove_account(step.user, step.lock)
+        case plans.AccountPassword():
+            dom0.set_account_password(step.users, passwords.hash_for_guest(step.password), step.lock)
+        case plans.HtpasswdLine():
+            dom0.set_htpasswd(step.path, step.user, passwords.hash_for_htpasswd(step.password) if step.password else None, step.lock)
+        case plans.MakeHome():
+            dom0.make_home(step.top, step.name, step.uploader)
+        case plans.WriteKeys():
+            dom0.write_keys(step.top, step.name, step.keys)
+        case plans.RemoveBelow():
+            dom0.remove_below(step.top, step.path)
         case _:
             assert_never(step)
 
@@ -141,7 +170,7 @@ def _ending(step: plans.Run, code: int) -> str:
 def command(step: plans.Run, dom0: Dom0) -> str:
     """The command with its environment, ready to paste; secrets print as redacted."""
     words = tuple(f"{name}={value}" for name, value in step.env)
-    return plans.paste((*(("env", *words) if words else ()), *dom0.command_of(step)))
+    return paste((*(("env", *words) if words else ()), *dom0.command_of(step)))
 
 
 # -- holds ----------------------------------------------------------------------------------------

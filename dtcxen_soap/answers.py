@@ -56,6 +56,15 @@ class ConfigWritten:
 
 
 @dataclass(frozen=True)
+class AccessChanged:
+    """setConsolePassword, setSshKey, setSoapPassword: how a VPS's owner signs in was changed, as which users, and with which keys."""
+
+    vps: str
+    users: tuple[str, ...]
+    fingerprints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Iso:
     """One ISO of a VPS. Size in bytes, date in UTC."""
 

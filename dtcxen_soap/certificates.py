@@ -1,4 +1,4 @@
-"""A node's own key and self-signed certificate, for a node that has none yet.
+"""A node's own key and self-signed certificate, for a node that has none yet; and what a certificate that is there says.
 
 EC P-256, which every TLS 1.2 client takes and which costs little per connection. The extensions are
 those that strict verifiers ask of a certificate that is its own anchor (RFC 5280, 4.2.1).
@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from dtcxen_soap.upgradefacts import FoundCertificate
 from dtcxen_soap.vps import Secret
 
 VALID_DAYS = 3652
@@ -48,6 +50,31 @@ def self_signed(key: Secret, names: Sequence[str], now: datetime) -> str:
         .add_extension(identifier, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False))
     return builder.sign(private, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def described(pem: bytes) -> FoundCertificate:
+    """The first certificate of a file, in words; its trouble where it cannot be read."""
+    try:
+        found = x509.load_pem_x509_certificate(pem)
+        ends = found.not_valid_after_utc if hasattr(found, "not_valid_after_utc") else found.not_valid_after.replace(tzinfo=UTC)
+        return FoundCertificate(found.subject.rfc4514_string(), ends, _kind(found), _hash_name(found))
+    except (ValueError, UnsupportedAlgorithm) as error:
+        return FoundCertificate(trouble=str(error).splitlines()[0][:200] if str(error) else "not a certificate in PEM")
+
+
+def _kind(certificate: x509.Certificate) -> str:
+    key = certificate.public_key()
+    if isinstance(key, ec.EllipticCurvePublicKey):
+        return f"ec-{key.curve.key_size}"
+    bits = getattr(key, "key_size", 0)
+    kind = "rsa" if isinstance(key, rsa.RSAPublicKey) else type(key).__name__.strip("_").removesuffix("PublicKey").lower()
+    return f"{kind}-{bits}" if bits else kind
+
+
+def _hash_name(certificate: x509.Certificate) -> str:
+    """The hash of its signature; "" where the algorithm has none of its own."""
+    found = certificate.signature_hash_algorithm
+    return found.name if found else ""
 
 
 def _load(key: Secret) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:

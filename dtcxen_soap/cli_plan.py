@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import Any
 
-from dtcxen_soap import operations, plans
+from dtcxen_soap import operations, planprint
 from dtcxen_soap.access import Caller, Role
 from dtcxen_soap.calls import Call, Kind
 from dtcxen_soap.cli_console import CONFIG, OK, VALUES_HELP, add_operation, form_of, given, load, operation_lines, say, wants_help
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"{form.name} takes no steps: it changes nothing" if call.kind is Kind.READ else f"{form.name} takes no steps of its own")
         return OK
     made = call.decide(_facts(call, settings))
-    for line in plans.render(made) if isinstance(made, Plan) else _nothing_to_do(form.name, made):
+    for line in planprint.render(made) if isinstance(made, Plan) else _nothing_to_do(form.name, made):
         say(line)
     return OK
 

@@ -14,7 +14,8 @@ from dtcxen_soap.dom0 import Dom0, Unwatched
 from dtcxen_soap.errors import Failed, Misconfigured, Missing
 from dtcxen_soap.facts import NodeFact
 from dtcxen_soap.install import kernelimage
-from dtcxen_soap.plans import Run, paste
+from dtcxen_soap.planprint import paste
+from dtcxen_soap.plans import Run
 from dtcxen_soap.rescue import MEMORY
 from dtcxen_soap.vps import Mib
 

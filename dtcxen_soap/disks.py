@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from dtcxen_soap import stores, volumes
+from dtcxen_soap import accounts, stores, volumes
 from dtcxen_soap.answers import DisksReady, DisksRemoved
 from dtcxen_soap.errors import Busy, Failed, ParameterFault, Refused
-from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Leftover, Need, NeedDisks, NeedDomu, NeedTenancy, plainly
+from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Leftover, Need, NeedAccounts, NeedDisks, NeedDomu, NeedTenancy, plainly
 from dtcxen_soap.plans import BlockVps, MustBeFree, NextTenancy, Plan, RemoveFile, RenameVolume, Step, WaitGone
 from dtcxen_soap.requests import KillDisk, SetupDisk
 from dtcxen_soap.settings import Settings
@@ -106,7 +106,7 @@ def overwrite(found: DiskFact, settings: Settings, facts: Facts) -> tuple[Step, 
 
 def setup_needs(request: SetupDisk | KillDisk, settings: Settings) -> tuple[Need, ...]:
     """What setup and kill look at."""
-    return NeedDisks(request.vps), NeedDomu(request.vps), NeedTenancy(request.vps)
+    return NeedDisks(request.vps), NeedDomu(request.vps), NeedTenancy(request.vps), NeedAccounts(request.vps)
 
 
 kill_needs = setup_needs
@@ -162,7 +162,8 @@ def plan_setup_replacing(request: SetupDisk, settings: Settings, facts: Facts) -
     aside = tuple(step for found in facts.disks for step in _set_aside(found, settings, facts))
     tenancy = NextTenancy(why="Hide the earlier tenant's jobs, logs and disks from the next one.", vps=request.vps)
     free = must_be_free(request.vps, tuple(found.path for found in facts.disks), facts)
-    return _make(request, store, settings, facts, (), (free, *aside, tenancy))
+    gone = accounts.remove_steps(request.vps, settings, facts)
+    return _make(request, store, settings, facts, (), (free, *aside, tenancy), gone)
 
 
 def _lacking(request: SetupDisk, store: Store, there: tuple[DiskFact, ...]) -> int:
@@ -191,8 +192,12 @@ def _set_aside(found: DiskFact, settings: Settings, facts: Facts) -> tuple[Step,
 
 
 def _make(
-        request: SetupDisk, store: Store, settings: Settings, facts: Facts, there: tuple[DiskFact, ...], before: tuple[Step, ...]) -> Plan | DisksReady:
-    """Steps that make the disks which are not there; what must be overwritten before a guest may see it is left for after the answer."""
+        request: SetupDisk, store: Store, settings: Settings, facts: Facts, there: tuple[DiskFact, ...], before: tuple[Step, ...],
+        after: tuple[Step, ...] = ()) -> Plan | DisksReady:
+    """Steps that make the disks which are not there; what must be overwritten before a guest may see it is left for after the answer.
+
+    A VPS without a root disk is a new one: who still signs in under its number is an earlier tenant.
+    """
     wanted = _wanted(request)
     paths = {role: store.path(request.vps, role) for role in wanted}
     missing = [role for role in wanted if role not in {found.role for found in there}]
@@ -201,16 +206,18 @@ def _make(
     zero += [step for found in there for step in overwrite(found, settings, facts)]
     if not made and not zero:
         return DisksReady(False, tuple(paths.values()))
+    if not facts.disk(DiskRole.ROOT):
+        after = accounts.shut_out_steps(request.vps, settings, facts)
     later = Plan(f"overwrite the new disks of VPS {request.vps} with zeros", (must_be_free(request.vps, tuple(paths.values()), facts), *zero)) if zero else None
     return Plan(
-        f"make the disks of VPS {request.vps}", (*(store.prepare() if made else ()), *before, *made), DisksReady(bool(made), tuple(paths.values())), later=later)
+        f"make the disks of VPS {request.vps}", (*(store.prepare() if made else ()), *before, *made, *after), DisksReady(bool(made), tuple(paths.values())), later=later)
 
 
 # -- killVPSDisk ----------------------------------------------------------------------------------
 
 
 def plan_kill(request: KillDisk, settings: Settings, facts: Facts) -> Plan | DisksRemoved:
-    """Remove the VPS's disks of both kinds, what was kept for this tenancy, and its configuration; nothing left is fine.
+    """Remove the VPS's disks of both kinds, what was kept for this tenancy, its configuration, and its owner's ways in; nothing left is fine.
 
     The panel calls this right after destroyVPS: a domU that is just going is waited for.
     """
@@ -221,12 +228,13 @@ def plan_kill(request: KillDisk, settings: Settings, facts: Facts) -> Plan | Dis
         refuse_in_use(facts, vps, "killVPSDisk")
     doomed = _everything(vps, facts)
     paths = tuple(each.path for each, _ in doomed)
-    if not paths and not facts.domu.configured and not facts.domu.state and not facts.tenancy.blocked:
+    ways_in = accounts.remove_steps(vps, settings, facts)
+    if not paths and not ways_in and not facts.domu.configured and not facts.domu.state and not facts.tenancy.blocked:
         return DisksRemoved(())
     removed = tuple(step for each, what in doomed for step in stores.of(each, settings, facts).remove(each.path, f"Remove {what}.", destroys=what))
     wait = (WaitGone(why="Wait until the domU is gone.", vps=vps),) if leaving else ()
     steps = (
-        *wait, must_be_free(vps, paths, facts), *_forget(vps, settings),
+        *wait, must_be_free(vps, paths, facts), *_forget(vps, settings), *ways_in,
         NextTenancy(why="Hide this tenant's jobs, logs and disks from the next one.", vps=vps),
         *removed, BlockVps(why="Let the number be used again.", vps=vps, reason=""))
     return Plan(f"remove the disks of VPS {vps}", steps, DisksRemoved(paths), leaves_work=volumes.leaves_work(removed))
@@ -248,6 +256,7 @@ def _forget(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
         RemoveFile(why="Remove the domU's configuration.", path=path, destroys=f"the configuration of {vps.name}"),
         RemoveFile(why="Remove the configuration before it.", path=previous_config_path(vps, settings)),
         RemoveFile(why="Remove the configuration of an earlier system.", path=kept_config_path(vps, settings)),
+        *(RemoveFile(why="Remove what an interrupted change of it left.", path=f"{path}.{end}") for end in ("new", "old", "failed")),
         RemoveFile(why="Let go of the ISO in its CD drive.", path=pinned_iso_path(vps, settings)),
         RemoveFile(why="Remove the socket of its screen.", path=screen_path(vps, settings)),
         RemoveFile(why="Remove the configuration of its rescue system.", path=rescue_config_path(vps, settings)),

@@ -3,7 +3,7 @@
 Who owns what, at the edge: processes.py starts and ends commands (the only importer of
 `subprocess` and `signal`), output.py turns what they say into lines, confine.py is the first
 process of a contained one (ctypes, namespaces), mounts.py owns mounts and loop devices, logicalvolumes.py LVM's volumes,
-nodefiles.py the node's own files, tree.py (treecopy.py, shadow.py) guest trees and chown,
+nodefiles.py the node's own files, accountfiles.py system users and their homes, tree.py (treecopy.py, shadow.py) guest trees and chown,
 tarballs.py reads archives, passwords.py hashes.
 
 Errors: OSError of the system call as it came, Failed where a tool said why (its `why` is left to
@@ -18,8 +18,8 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dtcxen_soap import claims, logicalvolumes, mounts, nodefiles, processes, tarballs
-from dtcxen_soap.plans import Run
+from dtcxen_soap import accountfiles, claims, logicalvolumes, mounts, nodefiles, processes, tarballs
+from dtcxen_soap.plans import MakeAccount, Run
 from dtcxen_soap.processes import Ran, Unwatched, Watch, unheard
 from dtcxen_soap.terminals import Terminal
 from dtcxen_soap.tree import Tree
@@ -125,6 +125,36 @@ class Dom0:
     def symlink(self, path: str, target: str) -> None:
         """Make or replace a link in one move."""
         nodefiles.symlink(path, target)
+
+    # -- accounts
+
+    def make_account(self, step: MakeAccount) -> None:
+        """Make a system user and its group, or give the user that is there what the step says."""
+        accountfiles.make(step)
+
+    def remove_account(self, user: str, lock: str) -> None:
+        """Close a system user's account, end what it runs, remove it; fine when it is gone."""
+        accountfiles.remove(user, lock)
+
+    def set_account_password(self, users: tuple[str, ...], hashed: str, lock: str) -> None:
+        """Give system users this hash of a password."""
+        accountfiles.set_password(users, hashed, lock)
+
+    def set_htpasswd(self, path: str, user: str, hashed: str | None, lock: str) -> None:
+        """Give a user of htpasswd this hash, or take the user out."""
+        accountfiles.set_htpasswd(path, user, hashed, lock)
+
+    def make_home(self, top: str, name: str, uploader: str = "") -> None:
+        """Make a home that only root changes, and in it iso/ for `uploader`; no link is followed."""
+        accountfiles.make_home(top, name, uploader)
+
+    def write_keys(self, top: str, name: str, keys: tuple[str, ...]) -> None:
+        """Make these all the SSH keys of a home; no link is followed."""
+        accountfiles.write_keys(top, name, keys)
+
+    def remove_below(self, top: str, path: str) -> None:
+        """Remove what is at `path` below `top`, with all that is in it; no link is followed."""
+        accountfiles.remove_below(top, path)
 
     # -- mounts and loop devices
 

@@ -16,7 +16,7 @@ from dtcxen_soap import plans
 from dtcxen_soap.dom0 import Dom0, Watch
 from dtcxen_soap.errors import Cancelled, Failed, Missing
 from dtcxen_soap.facts import MemoryFact, StartedFact, plainly
-from dtcxen_soap.plans import paste
+from dtcxen_soap.planprint import paste
 from dtcxen_soap.processes import unheard
 from dtcxen_soap.vps import Mib
 from dtcxen_soap.xen import bootmode, xl

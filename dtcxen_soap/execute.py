@@ -21,6 +21,7 @@ from dtcxen_soap.errors import Cancelled, DtcxenError, Failed
 from dtcxen_soap.joblog import JobLog
 from dtcxen_soap.journal import Held, Journal
 from dtcxen_soap.plans import Look, Mounted, Plan, Run, ServicesOff, Step, walk
+from dtcxen_soap.undorecords import undo_to_record
 from dtcxen_soap.vps import Secret
 
 SHORTEST_REDACTED = 4
@@ -35,7 +36,7 @@ def execute(job: int, plan: Plan, dom0: Dom0, journal: Journal, cancelled: Calla
     """
     for step in walk(plan.whole):
         for back in step.undo:
-            plans.undo_to_record(back)
+            undo_to_record(back)
     with journal.log(job) as log:
         return _Execution(job, plan, dom0, journal, log, cancelled, after).whole()
 
@@ -176,7 +177,7 @@ class _Execution:
             more = step.decide(self._dom0.tree(step.tree).look(step.texts, step.globs, step.heads))
             for inner in walk(more):
                 for back in inner.undo:
-                    plans.undo_to_record(back)
+                    undo_to_record(back)
         self._steps += count(more)
         self._secrets |= _secrets(more)
         self._run_all(more, undo, scale * step.weight / max(1, _weight(more)))
@@ -232,7 +233,7 @@ class _Execution:
         """Journal before the step what a crash within it would leave to undo, where that can be run without harm."""
         for back in reversed(step.undo):
             if self._harmless_before(back):
-                self._journal.undo_intended(self._job, n, plans.undo_to_record(back))
+                self._journal.undo_intended(self._job, n, undo_to_record(back))
 
     def _harmless_before(self, back: Step) -> bool:
         """Whether `back` is right no matter how far its step got: what it removes or moves is not there before the step."""
@@ -255,7 +256,7 @@ class _Execution:
         for back in reversed(step.undo):
             undo.callback(self._undo, back)
         for back in reversed(step.undo):
-            self._journal.undo_pushed(self._job, plans.undo_to_record(back))
+            self._journal.undo_pushed(self._job, undo_to_record(back))
 
     def _undo(self, back: Step) -> None:
         """Run one undo step. A command may not be repeatable, so it leaves the journal before it runs, the others after."""
@@ -268,7 +269,7 @@ class _Execution:
             self._forget(back)
 
     def _forget(self, back: Step) -> None:
-        self._tidy("Write the journal", lambda: self._journal.undo_done(self._job, plans.undo_to_record(back)))
+        self._tidy("Write the journal", lambda: self._journal.undo_done(self._job, undo_to_record(back)))
 
     def _pay(self, step: Step) -> None:
         """Run an undo step or an error hook; no cancel cuts it short."""

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from dtcxen_soap.accountfacts import AccountsFact, KeyFact
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
 
 # -- Needs: what a planner may ask for ------------------------------------------------------------
@@ -48,6 +49,20 @@ class NeedRescue:
     """The node's rescue system, and whether the VPS has a rescue or single-user configuration: Facts.rescue."""
 
     vps: VpsId
+
+
+@dataclass(frozen=True)
+class NeedAccounts:
+    """How the owner of a VPS signs in on this node, and what the node lacks for it: Facts.accounts."""
+
+    vps: VpsId
+
+
+@dataclass(frozen=True)
+class NeedKeys:
+    """What ssh-keygen says of public keys, one a line: Facts.keys."""
+
+    lines: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -125,7 +140,7 @@ class NeedLog:
 
 Need = (
     NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedQemu | NeedHooks | NeedIsos | NeedPings
-    | NeedOsList | NeedJobs | NeedLog
+    | NeedOsList | NeedJobs | NeedLog | NeedAccounts | NeedKeys
 )
 
 # -- Records --------------------------------------------------------------------------------------
@@ -441,6 +456,8 @@ class Facts:
     domu: DomuFact = DomuFact(False)
     busy: str = ""
     tenancy: TenancyFact = TenancyFact(0)
+    accounts: AccountsFact = AccountsFact()
+    keys: tuple[KeyFact, ...] = ()
     node: NodeFact = NodeFact("", "", "", "")
     qemu: QemuFact = QemuFact()
     bundle: BundleFact | None = None

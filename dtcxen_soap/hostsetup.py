@@ -119,6 +119,7 @@ def node_settings(layout: Layout, port: int, xen: bool) -> dict[str, str]:
         "xen_config_dir": f"{layout.directory.rstrip('/')}/etc/xen", "config_dir": layout.config.rpartition("/")[0],
         "rescue_kernel": f"{state}/rescue/vmlinuz", "rescue_initrd": f"{state}/rescue/initrd.img",
         "os_dir": f"{share}/dtc-xen-os", "app_dir": f"{share}/dtc-xen-app",
+        "console_shell": f"{layout.directory.rstrip('/')}/usr/lib/dtcxen-soap/console",
         "toolstack": "auto" if xen else "none", "default_image_type": "vbd", "overcommit": "yes", "manage_accounts": "no",
         **DOCUMENTATION_NETWORK,
     }

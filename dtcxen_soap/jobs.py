@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from threading import Event, Lock
 from typing import Any
 
-from dtcxen_soap import plans
+from dtcxen_soap import planprint, plans
 from dtcxen_soap.answers import CancelAsked, JobStarted
 from dtcxen_soap.calls import Call, Kind
 from dtcxen_soap.dom0 import Dom0
@@ -189,7 +189,7 @@ class Jobs:
         made = self._decide(call, None)
         if not isinstance(made, Plan):
             return made
-        lines = plans.render(made)
+        lines = planprint.render(made)
         return JobStarted(None, lines) if call.kind is Kind.JOB else dataclasses.replace(_answer_of(made), plan=lines)
 
     def _decide(self, call: Call, holder: _Holder | None) -> Plan | Any:
@@ -243,7 +243,7 @@ class Jobs:
                 self._give_back(holder)
 
     def _begin(self, call: Call, plan: Plan, kind: str) -> int:
-        return self._journal.begin(call.operation, call.vps, call.caller.name, kind, plans.render(plan), count(plan.whole))
+        return self._journal.begin(call.operation, call.vps, call.caller.name, kind, planprint.render(plan), count(plan.whole))
 
     def _take_over(self, holder: _Holder) -> None:
         """End the answered call's rest that this call took the VPS from; Busy when that does not end."""

@@ -60,7 +60,7 @@ class Held:
 
 @dataclass(frozen=True)
 class OwedUndo:
-    """An undo step as a record of plans.undo_to_record.
+    """An undo step as a record of undorecords.py.
 
     `intended`: its step had begun but was not seen to end; what it would undo may not exist.
     """

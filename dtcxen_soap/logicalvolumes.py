@@ -11,7 +11,8 @@ from collections.abc import Callable
 
 from dtcxen_soap import claims, lvm
 from dtcxen_soap.errors import Failed
-from dtcxen_soap.plans import Run, paste
+from dtcxen_soap.planprint import paste
+from dtcxen_soap.plans import Run
 from dtcxen_soap.processes import Watch, capture, report, run, unheard
 from dtcxen_soap.vps import Mib
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dtcxen_soap.errors import Failed
-from dtcxen_soap.plans import paste
+from dtcxen_soap.planprint import paste
 from dtcxen_soap.processes import report
 
 PATIENCE_SECONDS = 5.0

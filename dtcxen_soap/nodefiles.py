@@ -30,11 +30,14 @@ def read_from(path: str, offset: int, limit: int) -> bytes:
         return file.read(limit)
 
 
-def write(path: str, data: bytes, mode: int) -> None:
-    """Write a file with exactly `mode`; it and its directory are on disk when this returns."""
+def write(path: str, data: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Write a file with exactly `mode`, owned by (uid, gid) or whoever writes; it and its directory are on disk when this returns."""
     with _new_beside(path, mode) as (handle, temporary):
         with open(handle, "wb", closefd=False) as file:
             file.write(data)
+        if owner is not None:
+            os.fchown(handle, *owner)
+            os.fchmod(handle, mode)
         os.fsync(handle)
         os.rename(temporary, path)
     _sync_directory(path)

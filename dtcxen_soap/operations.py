@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dtcxen_soap import answers, bsd, disks, fsck, hooks, hvm, power, reports, rescue, rollback
+from dtcxen_soap import accounts, answers, bsd, disks, fsck, hooks, hvm, power, reports, rescue, rollback
 from dtcxen_soap import requests as req
 from dtcxen_soap.access import Access, Caller, Role, admit
 from dtcxen_soap.calls import Call, Kind
@@ -62,6 +62,12 @@ OPERATIONS: tuple[Operation, ...] = (
               "Configure a VPS as an HVM guest that boots its disk or one of its ISOs."),
     Operation("changeBSDkernel", "changeBSDkernel", req.BsdKernel, Access.ADMIN, Kind.NOW, bsd.needs, bsd.plan, answers.ConfigWritten,
               "Configure a VPS with the node's NetBSD kernel, or with the one that installs NetBSD."),
+    Operation("setConsolePassword", "changeVPSxmPassword", req.ConsolePassword, Access.OWNER, Kind.NOW, accounts.needs, accounts.plan_password,
+              answers.AccessChanged, "Set the password of a VPS's console user on this node, and of its user for ISO uploads."),
+    Operation("setSshKey", "changeVPSsshKey", req.SshKey, Access.OWNER, Kind.NOW, accounts.key_needs, accounts.plan_keys, answers.AccessChanged,
+              "Set the SSH keys that open a VPS's console, uploads and rescue system, in the place of all earlier ones."),
+    Operation("setSoapPassword", "changeVPSsoapPassword", req.SoapPassword, Access.OWNER, Kind.NOW, accounts.needs, accounts.plan_soap_password,
+              answers.AccessChanged, "Set the password with which a VPS's owner calls this service as user xenNN."),
     Operation("startVPS", "startVPS", req.OneVps, Access.OWNER, Kind.NOW, power.start_needs, power.plan_start, answers.PowerDone,
               "Start a VPS.", notok=True),
     Operation("shutdownVPS", "shutdownVPS", req.OneVps, Access.OWNER, Kind.NOW, power.needs, power.plan_shutdown, answers.PowerDone,

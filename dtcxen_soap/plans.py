@@ -1,4 +1,4 @@
-"""What will be done, as data: steps, holds, and the plan that an operation's planner returns.
+"""What will be done, as data: steps, holds, and the plan that an operation's planner returns (planprint.py prints it).
 
 A step says why in one sentence, what it does, what undoes it, and what it destroys for ever, if anything. Undo steps join the rollback only
 after their step succeeded. A Hold is the `with` of plans: it acquires, runs its inner steps and always releases, last first. Rewrites of
@@ -7,8 +7,6 @@ files that do not exist yet are decided by `Look`: a second piece of planning, o
 
 from __future__ import annotations
 
-import dataclasses
-import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -235,6 +233,74 @@ class Symlink(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
+class MakeAccount(_Base):
+    """Make a system user and its group, without a password; one that is there gets this group, home and login shell, and is let in again.
+
+    `lock` is the node's lock file for accounts, as in the steps below.
+    """
+
+    user: str
+    group: str
+    home: str
+    login: str
+    comment: str
+    lock: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveAccount(_Base):
+    """Let a system user in no more, end all that it runs, and remove it; fine when it is gone. Its files stay."""
+
+    user: str
+    lock: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AccountPassword(_Base):
+    """Set one password for these system users, hashed by us."""
+
+    users: tuple[str, ...]
+    password: Secret
+    lock: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class HtpasswdLine(_Base):
+    """Set a user's password in a file of Basic credentials, hashed by us; without a `password` take the user's lines out. All else stays."""
+
+    path: str
+    user: str
+    lock: str
+    password: Secret | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeHome(_Base):
+    """Make directory `name` in `top` a home that only root changes, and in it iso/, which is `uploader`'s unless that is "". No link is followed."""
+
+    top: str
+    name: str
+    uploader: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WriteKeys(_Base):
+    """Make these lines all the SSH keys that open home `name` in `top`. No link is followed."""
+
+    top: str
+    name: str
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveBelow(_Base):
+    """Remove a file, or a directory with all that is in it, somewhere below `top`; no link is followed. Fine when it is gone."""
+
+    top: str
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class BlockVps(_Base):
     """Record in the journal why this VPS must not start or install until killVPSDisk; "" lifts it."""
 
@@ -361,9 +427,9 @@ Action = (
     Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
     | CheckTarball | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
+    | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow
 )
 Step = Action | Hold
-UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run, RemoveVolume, RenameVolume, ExchangeVolume)
 
 IMAGE_FILES, MEMORY = "image files", "memory"
 """Places that plans take from, beside volume groups ("vg0") and thin pools ("vg0/pool")."""
@@ -414,87 +480,3 @@ def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
         yield step
         if isinstance(step, Mounted | ServicesOff):
             yield from walk(step.steps)
-
-
-def paste(argv: tuple[str, ...]) -> str:
-    """A command as a shell would take it, ready to paste."""
-    return " ".join(shlex.quote(word) for word in argv)
-
-
-_SHOWN_APART = {"why", "undo", "destroys", "weight", "may_fail", "steps", "argv", "decide", "content", "judge", "texts", "globs", "heads", "outcomes", "takes"}
-
-
-def _detail(step: Step) -> str:
-    """What a step does, one line, secrets redacted."""
-    if isinstance(step, Run):
-        inside = f"chroot {shlex.quote(step.chroot)} " if step.chroot else ""
-        return inside + paste(step.argv)
-    words = [type(step).__name__]
-    for item in dataclasses.fields(step):
-        value = getattr(step, item.name)
-        if item.name in _SHOWN_APART or value == item.default:
-            continue
-        words.append(f"{item.name}={oct(value) if item.name == 'mode' else value}")
-    return " ".join(words)
-
-
-def render(plan: Plan) -> tuple[str, ...]:
-    """The plan as lines for an admin: numbered reasons, what runs, what is destroyed and what would undo it."""
-    lines: list[str] = [plan.title, *(f"note: {note}" for note in plan.notes)]
-    count = 0
-
-    def add(steps: tuple[Step, ...], indent: str) -> None:
-        nonlocal count
-        for step in steps:
-            count += 1
-            lines.append(f"{indent}{count}. {step.why}")
-            lines.append(f"{indent}   {_detail(step)}")
-            if step.destroys:
-                lines.append(f"{indent}   DESTROYS {step.destroys}")
-            lines.extend(f"{indent}   undo: {_detail(undo)}" for undo in step.undo)
-            if step.may_fail:
-                lines.append(f"{indent}   if this fails, the rest goes on")
-            if isinstance(step, Mounted | ServicesOff):
-                add(step.steps, indent + "   ")
-                lines.append(f"{indent}   release: {step.why}")
-
-    add(plan.steps, "")
-    if plan.proof:
-        lines.append("then, without undo:")
-        add(plan.proof, "")
-    if plan.later:
-        lines += ["and after the answer, as a job:", *render(plan.later)]
-    return tuple(lines)
-
-
-def undo_to_record(step: Step) -> dict[str, Any]:
-    """An undo step as JSON-able data for the journal. Only kinds without secrets may be undo steps."""
-    if not isinstance(step, UNDO_KINDS):
-        raise TypeError(f"{type(step).__name__} cannot be an undo step")
-    record: dict[str, Any] = {"kind": type(step).__name__}
-    for item in dataclasses.fields(step):
-        value = getattr(step, item.name)
-        if value == item.default or item.name == "undo":
-            continue
-        record[item.name] = _jsonable(value)
-    return record
-
-
-def _jsonable(value: Any) -> Any:
-    """The value as JSON keeps it. TypeError for a secret at any depth, and for a confinement, which must not get lost."""
-    if isinstance(value, tuple):
-        return [_jsonable(item) for item in value]
-    if isinstance(value, str | int):
-        return value
-    raise TypeError(f"an undo step must not hold a {type(value).__name__}")
-
-
-def undo_from_record(record: dict[str, Any]) -> Step:
-    """The undo step of a journal record."""
-    kinds = {kind.__name__: kind for kind in UNDO_KINDS}
-    fields = {name: _tuples(value) for name, value in record.items() if name != "kind"}
-    return kinds[record["kind"]](**fields)
-
-
-def _tuples(value: Any) -> Any:
-    return tuple(_tuples(item) for item in value) if isinstance(value, list) else value

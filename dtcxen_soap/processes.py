@@ -24,7 +24,8 @@ from typing import IO, Protocol
 
 from dtcxen_soap.errors import Cancelled, Failed
 from dtcxen_soap.output import Lines, Redactor
-from dtcxen_soap.plans import Run, paste
+from dtcxen_soap.planprint import paste
+from dtcxen_soap.plans import Run
 from dtcxen_soap.vps import Secret
 
 TIMED_OUT, NOT_EXECUTABLE, NOT_FOUND = 124, 126, 127
@@ -355,6 +356,25 @@ def end_group(pid: int, start_time: int) -> bool:
         return False
     end_session(pid)
     return True
+
+
+def end_user(uid: int) -> None:
+    """End at once all that runs under a system user's number, be it as any of a process's four; root's never."""
+    if uid == 0:
+        raise ValueError("root's processes are not a tenant's")
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+        process = _process(pid)
+        if process and uid in _uids(pid):
+            _send(process, signal.SIGKILL)
+
+
+def _uids(pid: int) -> tuple[int, ...]:
+    """Real, effective, saved and file system's user of a process; none when it is gone. /proc/PID itself is root's for some."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(errors="replace").splitlines()
+    except OSError:
+        return ()
+    return next((tuple(map(int, line.split()[1:])) for line in lines if line.startswith("Uid:")), ())
 
 
 def _marked(pid: int) -> bool:

@@ -17,6 +17,7 @@ from dtcxen_soap.execute import Following
 from dtcxen_soap.facts import JobFact
 from dtcxen_soap.joblog import JobLog
 from dtcxen_soap.journal import LIVE, Held, Journal, OwedUndo, Unfinished
+from dtcxen_soap.undorecords import undo_from_record
 
 HALF_MADE = ".dtcxen-"
 """How nodefiles.py names a file that is not whole yet."""
@@ -63,7 +64,7 @@ def _pay(debt: Held | OwedUndo, job: int, dom0: Dom0, journal: Journal, log: Job
         actions.release(debt, dom0, log.write)
         journal.released(job, debt.hold_id)
         return
-    step = plans.undo_from_record(debt.record)
+    step = undo_from_record(debt.record)
     if debt.intended:
         _sweep(step, dom0, log)
     if isinstance(step, plans.Run):

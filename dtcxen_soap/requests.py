@@ -214,6 +214,30 @@ class BsdKernel(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConsolePassword(Request):
+    """Set the password of a VPS's console user."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+    password: Secret = _parameter(types.PASSWORD, "password", "password", "Password of xenNN and xenNN-iso on this node.", secret=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SshKey(Request):
+    """Set the SSH keys of a VPS's owner."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+    keys: tuple[str, ...] = _parameter(types.SSH_KEYS, "keys", "keystring", "Public keys that open the console; they replace all earlier ones.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SoapPassword(Request):
+    """Set the password with which a VPS's owner calls this service."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+    password: Secret = _parameter(types.SOAP_PASSWORD, "password", "password", "Password of the SOAP user xenNN.", secret=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ListIsos(Request):
     """The ISOs in a VPS's home."""
 

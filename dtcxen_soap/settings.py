@@ -208,6 +208,8 @@ class Settings:
     hook_timeout_seconds: int = _setting(_number(1, 86400), "300", "Longest time that one hook may take.", group="Hooks, ISOs, accounts")
     iso_quota_mib: Mib = _setting(_mib(0, 1 << 30), "0", "Space for the ISOs of one VPS as listISOs reports it; 0: no limit.")
     manage_accounts: bool = _setting(_yes_no, "yes", "no: no system users are made for VPS owners.")
+    console_shell: str = _setting(_path, "/usr/lib/dtcxen-soap/console", "Login shell of the console users: the program that opens a VPS's console, and nothing else.")
+    iso_upload: bool = _setting(_yes_no, "yes", "no: owners get no account (xenNN-iso, SFTP only) to upload ISOs with.")
     VZ_NO_MOUNT: str = _setting(_text(r".{0,200}", "text"), "", "OpenVZ is not supported; read and ignored.")
 
     @property

@@ -1,7 +1,7 @@
 """Fills Facts: what this dom0 really has, looked up anew for every call, and only what was asked for. Never writes.
 
 By noun: survey_disks.py (image files), survey_volumes.py (logical volumes), survey_domu.py (configurations, what runs), survey_node.py
-(the dom0), survey_programs.py (bundles and hooks), survey_isos.py.
+(the dom0), survey_programs.py (bundles and hooks), survey_isos.py, survey_accounts.py (how owners sign in).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any, assert_never
 
 from dtcxen_soap import (
     domus,
+    survey_accounts,
     survey_content,
     survey_disks,
     survey_domu,
@@ -26,6 +27,7 @@ from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import (
     Facts,
     Need,
+    NeedAccounts,
     NeedDisks,
     NeedDomu,
     NeedHooks,
@@ -33,6 +35,7 @@ from dtcxen_soap.facts import (
     NeedIsos,
     NeedJobs,
     NeedKept,
+    NeedKeys,
     NeedLog,
     NeedMemory,
     NeedOsList,
@@ -109,6 +112,10 @@ class Survey:
                 return {"bundles": survey_programs.bundle_names(settings)}
             case NeedJobs():
                 return {"jobs": self._journal.jobs(need)}
+            case NeedAccounts(vps):
+                return {"accounts": survey_accounts.accounts_of(self._dom0, settings, vps)}
+            case NeedKeys(lines):
+                return {"keys": survey_accounts.keys(self._dom0, lines)}
             case NeedLog(vps, lines):
                 return {"log": self._journal.latest_log(vps, lines)}
         assert_never(need)

@@ -11,7 +11,7 @@ import dataclasses
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import DiskFact
-from dtcxen_soap.plans import paste
+from dtcxen_soap.planprint import paste
 
 _PROBE = ("blkid", "--probe", "--match-tag", "TYPE", "--match-tag", "PTTYPE", "--output", "export", "--")
 _FOUND, _NOTHING, _AMBIGUOUS = 0, 2, 8

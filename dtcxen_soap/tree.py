@@ -49,6 +49,24 @@ class Tree:
         """Whether `path` leads to something, links followed inside."""
         return self._status(path, follow=True) is not None
 
+    def status(self, path: str, follow: bool = True) -> os.stat_result | None:
+        """Of what `path` leads to, or of the link itself unless `follow`; None when nothing is there, or links go round."""
+        return self._status(path, follow)
+
+    def names(self, path: str) -> tuple[str, ...]:
+        """Names in a directory, sorted; none when it is not there. A link in the last place counts as followed."""
+        return tuple(self._names(path))
+
+    def target(self, path: str) -> str:
+        """Where a link points to, as it is written; "" for what is no link, or is not there."""
+        try:
+            with self._walk(path, follow=False) as (parent, name):
+                return _link(name, parent) or ""
+        except OSError as error:
+            if error.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+                raise
+            return ""
+
     def write(self, path: str, data: bytes | str, mode: int = 0o644, owner: tuple[int, int] = (0, 0)) -> None:
         """Write a file whole, with exactly this mode and owner; parents are made."""
         content = data.encode(errors="surrogateescape") if isinstance(data, str) else data

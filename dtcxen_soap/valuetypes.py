@@ -16,6 +16,8 @@ from typing import Any
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import Address, BootMode, ImageType, IpAddress, Mib, Secret, VpsId
 
+MOST_SSH_KEYS = 20
+
 
 @dataclass(frozen=True)
 class Facets:
@@ -202,9 +204,34 @@ def _single_nic(text: str, settings: Settings) -> tuple[Address, ...]:
     return addresses
 
 
+def _soap_password(text: str, settings: Settings) -> Secret:
+    """bcrypt takes 72 bytes: what follows would not count."""
+    if len(text.encode()) > 72:
+        raise ValueError(f"{len(text.encode())} bytes are too many")
+    return Secret(text)
+
+
+def _ssh_keys(text: str, settings: Settings) -> tuple[str, ...]:
+    """Keys without options; whether each is one is ssh-keygen's to say."""
+    keys = []
+    for number, line in enumerate((line for line in text.splitlines() if line.strip()), 1):
+        words = line.split(maxsplit=2)
+        if not re.fullmatch(r"[a-z][a-z0-9@.-]{2,63} AAAA[A-Za-z0-9+/]+={0,3}", " ".join(words[:2]), re.ASCII):
+            raise ValueError(f"line {number} is not a public key")
+        if "-cert-" in words[0]:
+            raise ValueError(f"line {number} is a certificate, not a key")
+        keys.append(" ".join(words).strip())
+    if not keys or len(keys) > MOST_SSH_KEYS:
+        raise ValueError("no key" if not keys else f"more than {MOST_SSH_KEYS} keys")
+    return tuple(dict.fromkeys(keys))
+
+
 VPS = _string("VpsName", "a VPS number from 01 to 9999 (max_vps_id), with or without xen", "(xen)?[0-9]{1,4}", _vps, 7)
 OS_TYPE = _string("OsType", "a name of letters, digits and ._-", "[A-Za-z0-9][A-Za-z0-9._-]*", lambda text, s: text, 64)
 PASSWORD = _string("Password", "1 to 255 printable characters", "[^\\x00-\\x1f\\x7f-\\x9f]+", lambda text, s: Secret(text))
+SOAP_PASSWORD = _string("SoapPassword", "1 to 72 printable characters, at most 72 bytes", "[^\\x00-\\x1f\\x7f-\\x9f]+", _soap_password, 72)
+SSH_KEYS = _string(
+    "SshKeys", "SSH public keys, one a line: type, key and comment as in a .pub file", "([^\\x00-\\x1f\\x7f-\\x9f]|[\\t\\n\\r])+", _ssh_keys, 65536, True)
 VNC_PASSWORD = _string(
     "VncPassword", "1 to 8 printable ASCII characters, which is all that VNC compares; no_vnc: none", "[!-~]+",
     lambda text, s: None if text == "no_vnc" else Secret(text), 8)

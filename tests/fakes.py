@@ -21,11 +21,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from dtcxen_soap import logicalvolumes
+from dtcxen_soap import accountfiles, logicalvolumes
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Cancelled, Failed
 from dtcxen_soap.facts import Member, TreeFact
-from dtcxen_soap.plans import Run
+from dtcxen_soap.plans import MakeAccount, Run
 from dtcxen_soap.processes import Ran, Watch, unheard
 from dtcxen_soap.terminals import Terminal
 from dtcxen_soap.tree import Tree
@@ -110,6 +110,7 @@ class ScriptedDom0(Dom0):
         self.mounts: list[tuple[str, str, str, str]] = []
         self.loops: dict[str, str] = {}
         self.volumes: dict[tuple[str, str], FakeVolume] = {}
+        self.users: dict[str, str] = {}
         self.vgs: dict[str, int] = {}
         self.root = True
         self.changed: dict[str, float] = {}
@@ -284,6 +285,39 @@ class ScriptedDom0(Dom0):
     def _must_be_new(self, path: str) -> None:
         if path in self.memory.names():
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+
+    # -- accounts: `users` are those that steps made, with the hash of their password
+
+    def make_account(self, step: MakeAccount) -> None:
+        self._note("make_account", step.user, step.group, step.home, step.login)
+        self.users[step.user] = ""
+
+    def remove_account(self, user: str, lock: str) -> None:
+        self._note("remove_account", user, lock)
+        self.users.pop(user, None)
+
+    def set_account_password(self, users: tuple[str, ...], hashed: str, lock: str) -> None:
+        self._note("set_account_password", " ".join(users), hashed, lock)
+        self.users |= dict.fromkeys(users, hashed)
+
+    def set_htpasswd(self, path: str, user: str, hashed: str | None, lock: str) -> None:
+        self._note("set_htpasswd", path, user, hashed, lock)
+        self.memory.put(path, accountfiles.with_line(self.files.get(path, b""), user, hashed), 0o600)
+
+    def make_home(self, top: str, name: str, uploader: str = "") -> None:
+        self._note("make_home", f"{top}/{name}", uploader)
+        self.memory.directories |= {f"{top}/{name}", f"{top}/{name}/.ssh", *((f"{top}/{name}/iso",) if uploader else ())}
+
+    def write_keys(self, top: str, name: str, keys: tuple[str, ...]) -> None:
+        self._note("write_keys", f"{top}/{name}", keys)
+        self.memory.put(f"{top}/{name}/.ssh/authorized_keys", "".join(f"{key}\n" for key in keys).encode(), 0o644)
+
+    def remove_below(self, top: str, path: str) -> None:
+        self._note("remove_below", f"{top}/{path}")
+        for name in self.memory.names():
+            if name == f"{top}/{path}" or name.startswith(f"{top}/{path}/"):
+                self.memory.forget(name)
+                self.memory.directories.discard(name)
 
     # -- mounts and loop devices
 

@@ -17,15 +17,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "access", "facts", "settings", "plans", "answers", "valuetypes", "requests", "calls")
+WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "facts", "settings", "plans", "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
 LAYERS = {
     "words": WORDS,
     "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "fsck", "hvm", "bsd", "rollback", "rescueseed", "rescue", "rescuesystem",
-             "reports", "power", "hooks", "hostsetup", "xen", "guestnet", "install"),
-    "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "tree", "treecopy", "shadow", "tarballs", "ramdisk", "claims", "terminals", "dom0",
-             "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey"),
+             "reports", "power", "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
+    "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "accountfiles", "tree", "treecopy", "shadow", "tarballs",
+             "ramdisk", "claims", "terminals", "dom0", "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey"),
     "engine": ("actions", "execute", "recover", "workers", "jobs"),
     "catalogue": ("operations",),
     "shells": ("wire", "daemonlog", "daemon", "cli", "__main__"),
@@ -41,7 +41,8 @@ MAY_IMPORT = {
     "catalogue": {"words", "pure"},
     "shells": set(LAYERS),
 }
-REACHES_ACROSS = {"install.reinstall", "install.network", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm", "bsd", "rollback", "rescue", "rescuesystem"}
+REACHES_ACROSS = {"install.reinstall", "install.network", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm", "bsd", "rollback", "rescue", "rescuesystem",
+                  "upgrade.owners"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "logicalvolumes", "domus", "consoles", "bootwatch"}
 """Rooms of the edge that use a tool's pure half: its command lines, and what its answers say."""
@@ -49,6 +50,9 @@ READS_PARSERS = {"survey", "logicalvolumes", "domus", "consoles", "bootwatch"}
 OWNERS = {
     "subprocess": ("processes",),
     "pty": (),
+    "pickle": (),
+    "marshal": (),
+    "shelve": (),
     "multiprocessing": (),
     "ctypes": ("confine", "mounts", "tree", "treecopy", "processes"),
     "signal": ("processes", "confine", "daemon", "cli"),
@@ -175,11 +179,11 @@ def called(node: ast.Call) -> str:
 FORBIDDEN_CALLS = {
     "print": ("cli",),
     "input": ("cli",),
-    "open": ("nodefiles", "confine", "joblog", "mounts", "tarballs", "ramdisk", "tree", "treecopy", "shadow", "processes", "wire", "daemon", "cli"),
+    "open": ("nodefiles", "accountfiles", "confine", "joblog", "mounts", "tarballs", "ramdisk", "tree", "treecopy", "shadow", "processes", "wire", "daemon", "cli"),
     "sys.exit": ("cli", "daemon", "wire", "__main__", "confine"),
     "os._exit": ("confine",),
     "os.chown": ("tree", "treecopy", "shadow", "nodefiles", "confine"),
-    "os.fchown": ("tree", "treecopy", "shadow", "nodefiles"),
+    "os.fchown": ("tree", "treecopy", "shadow", "nodefiles", "accountfiles"),
     "os.lchown": ("tree", "treecopy"),
     "os.kill": ("processes", "confine"),
     "os.killpg": ("processes", "confine"),

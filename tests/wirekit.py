@@ -35,6 +35,7 @@ ANSWERS: Mapping[type, Any] = {
         answers.DisksRemoved(("/dev/vg/xen01",)),
         answers.JobStarted(7),
         answers.RolledBack("01", NOON),
+        answers.AccessChanged("01", ("xen01", "xen01-iso"), ("SHA256:47DEQpj8HBSa-/TImW+5JCeuQeRkm5NMpJWZG3hSuFU",)),
         answers.ConfigWritten("/etc/xen/xen01", "127.0.0.1"),
         answers.IsoList((answers.Iso("a.iso", 5 << 30, NOON), answers.Iso("b.ISO", 4096, NOON)), 5 << 30, 0),
         answers.PingList((answers.Ping("01", "192.0.2.10", True, 0.4, 0), answers.Ping("01", "2001:db8::1", False, None, 100))),
@@ -55,6 +56,7 @@ SAMPLES = {
     "Gateway": "192.0.2.1", "NameServers": "192.0.2.53,2001:db8::53", "ImageType": "vbd", "BootMode": "pvh-grub", "Flag": "true", "DiskSizeMib": "1024",
     "SwapSizeMib": "128", "RamSizeMib": " 256 ", "TimeoutMs": "1000", "EchoCount": "1", "LineCount": "20", "JobId": "7", "RowLimit": "5",
     "Addresses": "192.0.2.10 2001:db8::2", "VncPassword": "s3cr&t", "BootFrom": "a.iso", "Firmware": "uefi", "BsdKernel": "install",
+    "SoapPassword": "s3cr&t", "SshKeys": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ owner@example.org",
 }
 
 

@@ -5,7 +5,8 @@
     python tools/debian13.py run COMMAND   run a command inside it, this folder mounted read-only on /mnt
 
 It is made once by mmdebstrap from this machine's own mirror, below .cache/, and made anew when
-tools/chroot-packages.txt changes. Nothing is installed on the machine itself.
+tools/chroot-packages.txt changes. Clients that Debian 13 has not are laid below its /opt: those of PyPI by this machine's
+pip, and nusoap as Debian 12 had it. Nothing is installed on the machine itself.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = ROOT / ".cache"
 SUITE = "trixie"
 KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
-TESTS = ("tests/unit", "tests/contract", "tests/integration", "tests/interop")
+FROM_PYPI, PYPI = ("soappy-py3 ==0.52.*",), "opt/from-pypi"
+"""Packages of PyPI, and where their modules are in the chroot."""
+OLDER_SUITE, OLDER, DEBIAN12 = "bookworm", ("libnusoap-php",), "opt/debian12"
+"""Packages of an older Debian that are only unpacked, and where."""
+TESTS = ("tests/unit", "tests/contract", "tests/defects", "tests/integration", "tests/interop")
 CHOSEN = "debian13 or not root"
 _UNNEEDED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*")
 _CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
@@ -51,7 +57,7 @@ def mirror() -> str:
 def build() -> Path:
     """The directory of the chroot; made first if it is not there. One at a time, and whole or not at all."""
     wanted = packages()
-    name = f"debian13-{hashlib.sha256(' '.join((SUITE, *wanted)).encode()).hexdigest()[:12]}"
+    name = f"debian13-{hashlib.sha256(' '.join((SUITE, *wanted, *FROM_PYPI, *OLDER)).encode()).hexdigest()[:12]}"
     CACHE.mkdir(exist_ok=True)
     with (CACHE / "debian13.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -60,13 +66,40 @@ def build() -> Path:
                 shutil.rmtree(old)
             unfinished = CACHE / f"{name}.new"
             print(f"making a Debian 13 with {len(wanted)} packages for tests in {CACHE / name}", file=sys.stderr, flush=True)
-            source = f"deb [signed-by={KEYRING}] {mirror()} {SUITE} main"
             subprocess.run(
                 ["mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=apt", f"--include={','.join(wanted)}",
-                 *(f"--dpkgopt=path-exclude={path}" for path in _UNNEEDED), SUITE, str(unfinished), source],
+                 *(f"--dpkgopt=path-exclude={path}" for path in _UNNEEDED), SUITE, str(unfinished), _source(SUITE)],
                 check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+            _add_from_pypi(unfinished)
+            _add_older(unfinished)
             unfinished.rename(CACHE / name)
     return CACHE / name
+
+
+def _source(suite: str) -> str:
+    return f"deb [signed-by={KEYRING}] {mirror()} {suite} main"
+
+
+def _add_from_pypi(root: Path) -> None:
+    """Unpack what Debian has not; modules of pure Python, so that it does not matter whose pip does it."""
+    subprocess.run(
+        [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--target", str(root / PYPI), *FROM_PYPI],
+        check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+
+
+def _add_older(root: Path) -> None:
+    """Unpack packages of an older Debian, fetched by an apt with lists of its own: this machine's stay as they are."""
+    (root / DEBIAN12).mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as private:
+        Path(private, "sources.list").write_text(_source(OLDER_SUITE) + "\n")
+        for directory in ("lists/partial", "cache/archives/partial"):
+            Path(private, directory).mkdir(parents=True)
+        options = [f"-oDir::Etc::SourceList={private}/sources.list", "-oDir::Etc::SourceParts=-", f"-oDir::State::Lists={private}/lists",
+                   f"-oDir::Cache={private}/cache", "-oDir::State::status=/dev/null", "-oAPT::Sandbox::User=root"]
+        for words in (["update"], ["download", *OLDER]):
+            subprocess.run(["apt-get", "-qq", *options, *words], cwd=private, check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+        for package in Path(private).glob("*.deb"):
+            subprocess.run(["dpkg-deb", "--extract", str(package), str(root / DEBIAN12)], check=True)
 
 
 def command(argv: list[str], bind: Path | None = None) -> list[str]:

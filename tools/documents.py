@@ -1,4 +1,4 @@
-"""Files that are written from the tables, and never by hand: the commented configuration, its man page, the WSDL.
+"""Files that are written from the tables, and never by hand: the commented configuration, its man page, what sshd is told, the WSDL.
 
 `make documents` writes them; tests/contract/test_documents.py holds them to the tables.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dtcxen_soap import __version__, settings
+from dtcxen_soap import __version__, accounts, settings
 from dtcxen_soap.wire import wsdl
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -63,6 +63,7 @@ def documents() -> dict[str, bytes]:
     """Every written file, by its path from the top."""
     return {
         "etc/dtc-xen/dtc-xen.conf": settings.render().encode(),
+        "etc/ssh/sshd_config.d/dtc-xen.conf": accounts.sshd_config(settings.defaults()).encode(),
         "man/dtc-xen.conf.5": man_page().encode(),
         "wsdl/dtcxen.wsdl": wsdl.default(),
     }

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dtcxen_soap import configfile, disks, power, stores, volumes
+from dtcxen_soap import accounts, configfile, disks, power, stores, volumes
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
-from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedDisks, NeedDomu, NeedInstall, NeedMemory, NeedOsList, NeedTenancy
+from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedMemory, NeedOsList, NeedTenancy
 from dtcxen_soap.install import bundle, contract, debootstrap, finish
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Run, Step, WatchBoot
@@ -36,7 +36,7 @@ def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
     """Everything that an installation looks at before it touches anything."""
     vps = request.vps
     memory = (NeedMemory(),) if request.start else ()
-    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), *memory
+    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), *memory
 
 
 @dataclass(frozen=True)
@@ -71,9 +71,10 @@ def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
         _install(request, build, vps, settings, facts),
         *_swap_in(request, build, settings, facts),
         *configfile.steps(vps, settings, facts),
+        *accounts.ensure_steps(vps.id, settings, facts),
         *_drop(build, vps, settings, facts),
     )
-    return Plan(f"install {request.os_type} on VPS {request.vps}", steps, notes=_notes(build, mode, settings),
+    return Plan(f"install {request.os_type} on VPS {request.vps}", steps, notes=(*_notes(build, mode, settings), *accounts.notes(vps.id, settings, facts)),
                 proof=_proof(request, vps, settings, facts), unproven="installed, does not boot", leaves_work=volumes.leaves_work(steps))
 
 

@@ -37,6 +37,11 @@ def _(answer: answers.ConfigWritten) -> str:
 
 
 @old_reply.register
+def _(answer: answers.AccessChanged) -> str:
+    return "OK"
+
+
+@old_reply.register
 def _(answer: answers.JobStarted) -> str:
     return "OK, started mkos."
 

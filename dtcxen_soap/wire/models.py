@@ -7,6 +7,7 @@ A type's name is the word's own (VpsName, DisksReady); members are camelCase.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import types
 import typing
 from datetime import datetime
@@ -47,7 +48,10 @@ def _restrictions(facets: Facets) -> dict[str, Any]:
 
 
 class Replies:
-    """Reply types of one interface: each answer dataclass becomes one complex type, made once."""
+    """Reply types of one interface: each answer dataclass becomes one complex type, made once.
+
+    Docstrings without their indentation, which Python itself takes off since 3.13: the WSDL is the same text on all.
+    """
 
     def __init__(self) -> None:
         self._made: dict[type, Model] = {}
@@ -58,7 +62,7 @@ class Replies:
             hints = typing.get_type_hints(answer)
             members = [(item.name, self._member(item.name, hints[item.name])) for item in dataclasses.fields(answer)]
             made = ComplexModel.produce(TNS, answer.__name__, members)
-            made.Annotations = type("Annotations", (ComplexModel.Annotations,), {"doc": answer.__doc__ or ""})
+            made.Annotations = type("Annotations", (ComplexModel.Annotations,), {"doc": inspect.cleandoc(answer.__doc__ or "")})
             self._made[answer] = made
         return self._made[answer]
 

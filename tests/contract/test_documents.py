@@ -10,7 +10,7 @@ from dtcxen_soap import settings
 from tools import documents
 
 
-@pytest.mark.parametrize("name", ["etc/dtc-xen/dtc-xen.conf", "man/dtc-xen.conf.5", "wsdl/dtcxen.wsdl"])
+@pytest.mark.parametrize("name", documents.documents())
 def test_what_is_committed_is_what_is_written(name: str) -> None:
     assert (documents.ROOT / name).read_bytes() == documents.documents()[name], "make documents"
 

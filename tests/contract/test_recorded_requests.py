@@ -16,7 +16,7 @@ from tests.wirekit import ADMIN, ANSWERS, PASSWORD, RECORDED, Reply, Wire, parse
 FILES = sorted(path.relative_to(RECORDED).as_posix() for path in RECORDED.glob("*/*.http"))
 SIGNED_IN = "Basic " + base64.b64encode(f"{ADMIN}:{PASSWORD}".encode()).decode()
 NOT_HERE_YET = {
-    "changeVPSsoapPassword", "changeVPSsshKey", "changeVPSxmPassword", "getCollectedPerformanceData",
+    "getCollectedPerformanceData",
     "getInstallableAPP",
 }
 NO_SOAP_11 = {
@@ -25,6 +25,10 @@ NO_SOAP_11 = {
 }
 REFUSED = {
     "nusoap/reinstallVPSos.nullgw.http": ("MissingParameter: reinstallVPSos: nics: missing parameter", "nics"),
+    "nusoap/changeVPSxmPassword.utf8.http": ("InvalidParameter: changeVPSxmPassword: password: not of the form allowed", "password"),
+    **{f"{client}/changeVPSxmPassword.empty.http": ("InvalidParameter: changeVPSxmPassword: password: empty", "password") for client in ("nusoap", "soaplite", "soappy")},
+    **{f"{client}/changeVPSxmPassword.null.http": ("NilParameter: changeVPSxmPassword: password: null", "password")
+       for client in ("nusoap", "phpsoap", "soaplite", "soappy")},
     "nusoap/startVPS.positional.http": ("InvalidParameter: startVPS: __numeric_0: unknown parameter", "__numeric_0"),
     "nusoap/setupLVMDisks.nullvps.http": ("NilParameter: setupLVMDisks: vpsname: null", "vpsname"),
     "phpsoap/reinstallVPSos.positional.http": ("InvalidParameter: reinstallVPSos: param0: unknown parameter", "param0"),

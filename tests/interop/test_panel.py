@@ -11,7 +11,7 @@ import pytest
 
 from dtcxen_soap.survey_isos import SIGNATURE, SIGNATURE_AT
 from tests.bundles import make_bundle
-from tests.interop.php import outcomes
+from tests.interop.clients import outcomes
 from tests.node import Node
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]

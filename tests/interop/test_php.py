@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from dtcxen_soap.operations import Form, forms
-from dtcxen_soap.wire.xmlnames import scrub
-from tests.interop.php import encoded, outcomes, sample, shape
+from tests.interop.clients import encoded, meant, outcomes, shape, through, without_absent
 from tests.interop.served import Served
 from tests.wirekit import ADMIN, ANSWERS, PASSWORD
 
@@ -34,33 +33,24 @@ def call(served: Served, mode: str, operation: str, /, sign_in: str = PASSWORD, 
 
 @pytest.fixture(scope="module")
 def literal(served: Served) -> dict[str, Any]:
-    """What SoapClient makes of every operation's reply through the WSDL."""
-    every = forms(rpc=False)
-    return {form.name: told for form, told in zip(every, called(served, "wsdl", *map(sample, every)), strict=True)}
+    """What SoapClient makes of every operation's reply through the WSDL, and what we made of its request."""
+    return through(served, forms(rpc=False), lambda calls: called(served, "wsdl", *calls))
 
 
 @pytest.fixture(scope="module")
 def plain(served: Served) -> dict[str, Any]:
     """The same without a WSDL."""
-    every = forms(rpc=True)
-    return {form.name: told for form, told in zip(every, called(served, "plain", *map(sample, every)), strict=True)}
-
-
-def without_absent(value: Any) -> Any:
-    """A literal reply leaves out what is not there: null members, and lists of nothing."""
-    if isinstance(value, dict):
-        return {name: without_absent(item) for name, item in value.items() if item is not None and item != []}
-    return [without_absent(item) for item in value] if isinstance(value, list) else scrub(value) if isinstance(value, str) else value
+    return through(served, forms(rpc=True), lambda calls: called(served, "plain", *calls))
 
 
 @pytest.mark.parametrize("form", forms(rpc=False), ids=lambda form: form.name)
-def test_every_operation_through_the_wsdl(form: Form, literal: dict[str, Any]) -> None:
-    assert literal[form.name] == {"result": without_absent(shape(ANSWERS[form.operation.answer]))}
+def test_every_operation_through_the_wsdl(form: Form, served: Served, literal: dict[str, Any]) -> None:
+    assert literal[form.name] == ({"result": without_absent(shape(ANSWERS[form.operation.answer]))}, meant(served, form, rpc=False))
 
 
 @pytest.mark.parametrize("form", forms(rpc=True), ids=lambda form: form.name)
-def test_every_operation_without_a_wsdl(form: Form, plain: dict[str, Any]) -> None:
-    assert plain[form.name] == {"result": encoded(form)}
+def test_every_operation_without_a_wsdl(form: Form, served: Served, plain: dict[str, Any]) -> None:
+    assert plain[form.name] == ({"result": encoded(form)}, meant(served, form, rpc=True))
 
 
 def test_several_nics_may_be_an_array(served: Served) -> None:

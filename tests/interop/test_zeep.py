@@ -18,6 +18,7 @@ from lxml import etree
 from dtcxen_soap import answers
 from dtcxen_soap.operations import forms
 from dtcxen_soap.wire.xmlnames import camel, scrub
+from tests.interop.clients import asked, meant
 from tests.interop.served import Served
 from tests.wirekit import ADMIN, ANSWERS, NOON, PASSWORD, SAMPLES, request, xml
 
@@ -48,7 +49,9 @@ def test_every_operation_is_called_and_answered(form: Any, served: Served, admin
     typed = {name: text == "true" if text == "true" else int(text) if text.strip().isdigit() else text for name, text in values.items()}
     answer = ANSWERS[form.operation.answer]
     names = [item.name for item in dataclasses.fields(answer)]
+    served.engine.calls.clear()
     got = zeep.helpers.serialize_object(admin.service[form.name](**typed), dict)
+    assert [asked(call) for call in served.engine.calls] == [meant(served, form, rpc=False)]
     shown = [got] if len(names) == 1 else [got[camel(name)] for name in names]
     for value, name in zip(shown, names, strict=True):
         expected = getattr(answer, name)

@@ -14,7 +14,8 @@ from dtcxen_soap.answers import ConfigWritten
 from dtcxen_soap.errors import Busy, Missing, NotAllowed, Refused
 from dtcxen_soap.facts import DiskFact, DomuFact, Facts, NodeFact, TenancyFact
 from dtcxen_soap.operations import prepare
-from dtcxen_soap.plans import MustBeFree, Plan, Symlink, WriteFile, render
+from dtcxen_soap.planprint import render
+from dtcxen_soap.plans import MustBeFree, Plan, Symlink, WriteFile
 from dtcxen_soap.requests import BsdKernel, parse
 from dtcxen_soap.settings import Settings, load
 from dtcxen_soap.vps import DiskRole, VpsId

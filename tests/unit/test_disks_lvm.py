@@ -12,6 +12,7 @@ from dtcxen_soap import disks
 from dtcxen_soap.answers import DisksReady, DisksRemoved
 from dtcxen_soap.errors import Busy, Failed, Refused
 from dtcxen_soap.facts import DiskFact, DomuFact, Facts, KeptDisk, Leftover, LvmFact, Room, TenancyFact, ThinPool, VolumeGroup
+from dtcxen_soap.planprint import render
 from dtcxen_soap.plans import (
     AllocateFile,
     BlockVps,
@@ -26,7 +27,6 @@ from dtcxen_soap.plans import (
     Step,
     TagVolume,
     WaitGone,
-    render,
     walk,
 )
 from dtcxen_soap.requests import KillDisk, SetupDisk

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
-from dtcxen_soap import plans
 from dtcxen_soap.actions import POLICY
 from dtcxen_soap.dom0 import Ran
 from dtcxen_soap.errors import Cancelled, Failed
@@ -42,6 +41,7 @@ from dtcxen_soap.plans import (
     WriteFile,
 )
 from dtcxen_soap.recover import recover
+from dtcxen_soap.undorecords import undo_to_record
 from dtcxen_soap.vps import Mib, Secret, VpsId
 from tests.fakes import ScriptedDom0
 
@@ -607,7 +607,7 @@ def test_all_processes_end_before_any_release(tmp_path: Path, dom0: ScriptedDom0
 def test_what_recovery_cannot_release_is_told_and_tried_again(tmp_path: Path, dom0: ScriptedDom0) -> None:
     journal = Journal(str(tmp_path / "journal.sqlite"))
     job = begin(journal)
-    journal.undo_pushed(job, plans.undo_to_record(remove("/d/new")))
+    journal.undo_pushed(job, undo_to_record(remove("/d/new")))
     journal.held(job, "1", "Mounted", '{"at": "/m", "source": "/d/new"}')
     dom0.breaks["unmount"] = Failed("", "held by pid 12 (sh)")
     fact, = recover(dom0, journal)
@@ -620,7 +620,7 @@ def test_what_recovery_cannot_release_is_told_and_tried_again(tmp_path: Path, do
 def test_an_undo_command_runs_at_most_once(tmp_path: Path, dom0: ScriptedDom0) -> None:
     journal = Journal(str(tmp_path / "journal.sqlite"))
     job = begin(journal)
-    journal.undo_pushed(job, plans.undo_to_record(run("uninstall")))
+    journal.undo_pushed(job, undo_to_record(run("uninstall")))
     dom0.answers["uninstall"] = Killed()
     with pytest.raises(Killed):
         recover(dom0, journal)
@@ -633,8 +633,8 @@ def test_half_made_files_of_a_cut_off_step_are_swept(tmp_path: Path, dom0: Scrip
     journal = Journal(str(tmp_path / "journal.sqlite"))
     job = begin(journal)
     dom0.memory.files |= {"/d/.dtcxen-0123": b"", "/d/xen02.img": b"", "/e/.dtcxen-4567": b""}
-    journal.undo_intended(job, 1, plans.undo_to_record(remove("/d/new")))
-    journal.undo_pushed(job, plans.undo_to_record(remove("/e/new")))
+    journal.undo_intended(job, 1, undo_to_record(remove("/d/new")))
+    journal.undo_pushed(job, undo_to_record(remove("/e/new")))
     recover(dom0, journal)
     assert set(dom0.files) == {"/d/xen02.img", "/e/.dtcxen-4567"}
 

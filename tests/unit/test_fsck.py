@@ -16,7 +16,8 @@ from dtcxen_soap.execute import execute
 from dtcxen_soap.facts import DiskFact, DomuFact, Facts, NeedDisks, NodeFact, TenancyFact
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.operations import prepare
-from dtcxen_soap.plans import MustBeFree, Plan, Run, render
+from dtcxen_soap.planprint import render
+from dtcxen_soap.plans import MustBeFree, Plan, Run
 from dtcxen_soap.processes import Ran
 from dtcxen_soap.requests import Fsck
 from dtcxen_soap.settings import load

@@ -19,7 +19,8 @@ from dtcxen_soap.execute import execute
 from dtcxen_soap.facts import DiskFact, DomuFact, Facts, IsoFact, NodeFact, QemuFact, TenancyFact
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.operations import prepare
-from dtcxen_soap.plans import ExchangeFile, MakeDirectory, MustBeFree, PinFile, Plan, RemoveFile, RenameFile, Symlink, WriteFile, render
+from dtcxen_soap.planprint import render
+from dtcxen_soap.plans import ExchangeFile, MakeDirectory, MustBeFree, PinFile, Plan, RemoveFile, RenameFile, Symlink, WriteFile
 from dtcxen_soap.requests import HvmConfig, parse
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import DiskRole, ImageType, MacAddress, Secret, VpsId

@@ -16,6 +16,7 @@ from dtcxen_soap.errors import Failed, Misconfigured
 from dtcxen_soap.facts import NeedJobs
 from dtcxen_soap.joblog import JobLog, tail
 from dtcxen_soap.journal import Held, Journal, OwedUndo
+from dtcxen_soap.undorecords import undo_from_record, undo_to_record
 from dtcxen_soap.vps import Secret, VpsId
 
 VPS = VpsId(1)
@@ -25,6 +26,7 @@ UNDO = (
     plans.ExchangeFile(why="Swap back.", source="/d/root.old", target="/d/root", keep="/d/root.failed"),
     plans.WriteFile(why="Write the old text.", path="/etc/x", content="old\n", mode=0o600),
     plans.Symlink(why="Link back.", path="/etc/auto/x", target="../x"),
+    plans.RemoveAccount(why="Remove the user.", user="xen01", lock="/s/lock"),
     plans.Run(why="Undo it.", argv=("undo", "--", "it"), env=(("A", "b"), ("C", "d")), ok_codes=(0, 5), contained=True, marks=("x",)),
 )
 
@@ -84,23 +86,23 @@ def test_what_is_owed_comes_newest_first_after_a_death(path: str) -> None:
     dead = Journal(path)
     job = begin(dead)
     dead.started(job)
-    dead.undo_pushed(job, plans.undo_to_record(UNDO[0]))
+    dead.undo_pushed(job, undo_to_record(UNDO[0]))
     dead.held(job, "2", "Mounted", "{}")
-    dead.undo_pushed(job, plans.undo_to_record(UNDO[1]))
+    dead.undo_pushed(job, undo_to_record(UNDO[1]))
     dead.held(job, "4", "ServicesOff", "{}")
-    dead.undo_intended(job, 5, plans.undo_to_record(UNDO[4]))
+    dead.undo_intended(job, 5, undo_to_record(UNDO[4]))
     dead.process_started(job, 77, 123)
     left, = Journal(path).unfinished()
     assert left.processes == ((77, 123),)
     assert left.owed == (
-        OwedUndo(plans.undo_to_record(UNDO[4]), intended=True), Held("4", "ServicesOff", "{}"), OwedUndo(plans.undo_to_record(UNDO[1])),
-        Held("2", "Mounted", "{}"), OwedUndo(plans.undo_to_record(UNDO[0])))
+        OwedUndo(undo_to_record(UNDO[4]), intended=True), Held("4", "ServicesOff", "{}"), OwedUndo(undo_to_record(UNDO[1])),
+        Held("2", "Mounted", "{}"), OwedUndo(undo_to_record(UNDO[0])))
     assert [hold.hold_id for hold in left.holds] == ["4", "2"]
-    assert left.undo == tuple(plans.undo_to_record(step) for step in (UNDO[4], UNDO[1], UNDO[0]))
+    assert left.undo == tuple(undo_to_record(step) for step in (UNDO[4], UNDO[1], UNDO[0]))
 
 
 def test_debts_leave_one_by_one(journal: Journal) -> None:
-    job, record, other = begin(journal), plans.undo_to_record(UNDO[0]), plans.undo_to_record(UNDO[1])
+    job, record, other = begin(journal), undo_to_record(UNDO[0]), undo_to_record(UNDO[1])
     for one in (record, other, record):
         journal.undo_pushed(job, one)
     journal.held(job, "1", "Mounted", "{}")
@@ -117,15 +119,15 @@ def test_debts_leave_one_by_one(journal: Journal) -> None:
 
 def test_intents_end_with_their_own_step(journal: Journal) -> None:
     job = begin(journal)
-    journal.undo_intended(job, 1, plans.undo_to_record(UNDO[0]))
-    journal.undo_intended(job, 2, plans.undo_to_record(UNDO[1]))
+    journal.undo_intended(job, 1, undo_to_record(UNDO[0]))
+    journal.undo_intended(job, 2, undo_to_record(UNDO[1]))
     journal.step_ended(job, 2)
-    assert journal.unfinished()[0].undo == (plans.undo_to_record(UNDO[0]),)
+    assert journal.unfinished()[0].undo == (undo_to_record(UNDO[0]),)
 
 
 def test_an_ended_job_owes_only_what_stayed_held(journal: Journal) -> None:
     job = begin(journal)
-    journal.undo_pushed(job, plans.undo_to_record(UNDO[0]))
+    journal.undo_pushed(job, undo_to_record(UNDO[0]))
     journal.held(job, "1", "Mounted", "{}")
     journal.process_started(job, 7, 1)
     journal.ended(job, "failed", "busy mount")
@@ -138,8 +140,8 @@ def test_an_ended_job_owes_only_what_stayed_held(journal: Journal) -> None:
 @pytest.mark.parametrize("step", UNDO, ids=lambda step: type(step).__name__)
 def test_undo_steps_survive_json(journal: Journal, step: plans.Step) -> None:
     job = begin(journal)
-    journal.undo_pushed(job, plans.undo_to_record(step))
-    assert plans.undo_from_record(journal.unfinished()[0].undo[0]) == step
+    journal.undo_pushed(job, undo_to_record(step))
+    assert undo_from_record(journal.unfinished()[0].undo[0]) == step
 
 
 @pytest.mark.parametrize("step", [
@@ -150,7 +152,7 @@ def test_undo_steps_survive_json(journal: Journal, step: plans.Step) -> None:
 ])
 def test_what_cannot_be_journalled_cannot_be_undo(step: plans.Step) -> None:
     with pytest.raises(TypeError):
-        plans.undo_to_record(step)
+        undo_to_record(step)
 
 
 def test_the_next_tenant_sees_nothing_of_the_last(journal: Journal) -> None:

@@ -54,7 +54,7 @@ def test_an_owners_job_list_is_its_own():
     assert prepare("listJobs", [], SETTINGS, ADMIN, rpc=False).needs == (NeedJobs(),)
 
 
-OWNERS = {"startVPS", "shutdownVPS", "rebootVPS", "destroyVPS", "fsckVPSpartition"}
+OWNERS = {"startVPS", "shutdownVPS", "rebootVPS", "destroyVPS", "fsckVPSpartition", "setConsolePassword", "setSshKey", "setSoapPassword"}
 """What an owner may do to the own VPS, beside reading; whatever sets disk, RAM, address or configuration is the admin's."""
 
 

@@ -11,7 +11,8 @@ import pytest
 from dtcxen_soap import power
 from dtcxen_soap.errors import Failed, Missing, Refused
 from dtcxen_soap.facts import DiskFact, DomuFact, Facts, LvmFact, MemoryFact, NeedDisks, NeedDomu, NeedMemory, NeedTenancy, TenancyFact, VolumeGroup
-from dtcxen_soap.plans import MEMORY, EndDomu, Plan, Run, TagVolume, render, taking
+from dtcxen_soap.planprint import render
+from dtcxen_soap.plans import MEMORY, EndDomu, Plan, Run, TagVolume, taking
 from dtcxen_soap.requests import OneVps
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, Mib, VpsId

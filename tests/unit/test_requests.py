@@ -194,3 +194,33 @@ def test_whatever_comes_is_a_request_or_refused(given):
         assert refusal.faults and all(fault.parameter and fault.problem for fault in refusal.faults)
     else:
         assert made.addresses and made.gateways(SETTINGS)
+
+
+ED25519, RSA = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ", "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC7+/abc=="
+
+
+@pytest.mark.parametrize(("text", "keys"), [
+    (ED25519, (ED25519,)), (f"  {RSA}   me@home, \u00fc \n\n{ED25519}\n{ED25519}\r\n", (f"{RSA} me@home, \u00fc", ED25519)),
+    ((ED25519, RSA), (ED25519, RSA)), ("sk-ssh-ed25519@openssh.com AAAAGnNr me", ("sk-ssh-ed25519@openssh.com AAAAGnNr me",)),
+    ("ecdsa-sha2-nistp256\tAAAAE2Vj", ("ecdsa-sha2-nistp256 AAAAE2Vj",))])
+def test_keys_are_read_line_by_line(text, keys):
+    assert parse(req.SshKey, {"vpsname": "xen01", "keystring": text}).keys == keys
+
+
+@pytest.mark.parametrize("text", [
+    "", "ssh-rsa", "AAAAB3NzaC1yc2E=", f'command="id" {RSA}', f"restrict,pty {RSA}", f"environment=\"A=b\" {RSA}", f"# {RSA}", f"{RSA}\nnonsense", f"{RSA}; id",
+    "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----", "ssh-ed25519-cert-v01@openssh.com AAAAIHNzaC1l",
+    f"{RSA}\x00", f"{RSA}\x1b[0m", f"{RSA} a\x85{RSA}", "\n".join(f"ssh-rsa AAAAB3NzaC1yc2E{number}" for number in range(21))])
+def test_what_is_no_key_or_more_than_one_is_refused(text):
+    """No options: what a key may do is the node's to say."""
+    assert faults(req.SshKey, {"vpsname": "01", "keystring": text}) == [("keystring", "InvalidParameter")]
+
+
+def test_a_soap_password_that_bcrypt_would_cut_is_refused():
+    """Without telling it."""
+    assert parse(req.SoapPassword, {"vpsname": "01", "password": "x" * 72}).password == Secret("x" * 72)
+    for password in ("x" * 73, "\u20ac" * 25):
+        with pytest.raises(Refused) as refused:
+            parse(req.SoapPassword, {"vpsname": "01", "password": password})
+        assert "password: " in str(refused.value) and password not in str(refused.value)
+    assert parse(req.ConsolePassword, {"vpsname": "01", "password": "\u20ac" * 200}).password.reveal()

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dtcxen_soap import plans, power, reports, rescue, rescueseed
+from dtcxen_soap import planprint, plans, power, reports, rescue, rescueseed
 from dtcxen_soap.access import Caller, Role
 from dtcxen_soap.answers import PowerDone, RescueStarted
 from dtcxen_soap.errors import Busy, Failed, Missing, NotAllowed, Refused
@@ -68,7 +68,7 @@ def seeded(plan: Plan) -> dict[str, str]:
 
 def test_plan_and_configuration(golden: Any) -> None:
     plan = enter()
-    golden("plans/rescue-enter.txt", "\n".join(plans.render(plan)) + "\n")
+    golden("plans/rescue-enter.txt", "\n".join(planprint.render(plan)) + "\n")
     golden("xen/rescue.cfg", one(plan, WriteFile).content)
 
 
@@ -100,7 +100,7 @@ def test_it_is_started_from_that_configuration_with_the_memory_it_has() -> None:
 def test_the_password_is_in_the_answer_and_nowhere_else() -> None:
     plan = enter()
     assert isinstance(plan.answer, RescueStarted) and plan.answer.password == PASSWORD.reveal() and plan.answer.user == "root"
-    everything = "\n".join(plans.render(plan)) + repr(plan.steps) + "".join(seeded(plan).values())
+    everything = "\n".join(planprint.render(plan)) + repr(plan.steps) + "".join(seeded(plan).values())
     assert PASSWORD.reveal() not in everything
     step = one(plan, TreePassword)
     assert (step.user, step.password, step.tree) == ("root", PASSWORD, "/m/01")
@@ -229,7 +229,7 @@ def test_leaving_ends_the_rescue_system_and_forgets_its_password(golden: Any) ->
     running = facts(dataclasses.replace(DOWN, state="running", rescue=True), rescue=dataclasses.replace(RESCUE, rescue_config="/x/xen01.rescue", seed="/s/rescue/xen01.seed"))
     plan = rescue.plan_leave(REQUEST, SETTINGS, running)
     assert isinstance(plan, Plan)
-    golden("plans/rescue-leave.txt", "\n".join(plans.render(plan)) + "\n")
+    golden("plans/rescue-leave.txt", "\n".join(planprint.render(plan)) + "\n")
 
 
 @pytest.mark.parametrize("state", ["running", ""])
@@ -254,7 +254,7 @@ def single(found: Facts | None = None) -> Plan:
 
 
 def test_single_user_mode(golden: Any) -> None:
-    golden("plans/boot-single.txt", "\n".join(plans.render(single())) + "\n")
+    golden("plans/boot-single.txt", "\n".join(planprint.render(single())) + "\n")
 
 
 def test_its_configuration_is_the_vps_own_with_a_word_more() -> None:

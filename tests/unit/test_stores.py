@@ -23,11 +23,10 @@ from dtcxen_soap.plans import (
     Run,
     Step,
     TagVolume,
-    undo_from_record,
-    undo_to_record,
 )
 from dtcxen_soap.settings import load
 from dtcxen_soap.stores import Store
+from dtcxen_soap.undorecords import undo_from_record, undo_to_record
 from dtcxen_soap.vps import DiskRole, ImageType, Mib, VpsId
 
 GIB, MIB = 1 << 30, 1 << 20

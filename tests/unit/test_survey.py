@@ -22,6 +22,7 @@ from dtcxen_soap.facts import (
     NeedIsos,
     NeedJobs,
     NeedKept,
+    NeedKeys,
     NeedLog,
     NeedMemory,
     NeedOsList,
@@ -157,7 +158,8 @@ def test_every_need_is_filled(scene: Scene) -> None:
     """A need that nobody fills would leave a planner with empty facts."""
     scene.dom0.answers |= {xl.LIST: (DATA / "xl-list-4.17-dom0-only.txt").read_text(), xl.INFO: (DATA / "xl-info-4.17-no-domu.txt").read_text()}
     scene.survey.replace_settings(dataclasses.replace(scene.settings, toolstack="xl"))
-    given = {NeedInstall: ("debian",), NeedLog: (1,)}
+    scene.dom0.answers["ssh-keygen"] = "256 SHA256:abc no comment (ED25519)"
+    given = {NeedInstall: ("debian",), NeedLog: (1,), NeedKeys: (("ssh-ed25519 AAAA",),)}
     for kind in get_args(facts.Need):
         needs_vps = "vps" in kind.__dataclass_fields__ and kind is not NeedJobs
         more = {NeedHooks: ("reinstallOS",), NeedPings: (100, 1)}.get(kind, given.get(kind, ()))

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.interop.php import outcomes
+from tests.interop.clients import outcomes
 from tests.xenlab.image import BUNDLE
 from tests.xenlab.lab import ADMIN, NETWORK, PASSWORD, Lab
 

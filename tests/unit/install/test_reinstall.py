@@ -11,7 +11,8 @@ from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Busy, Failed, Missing, Refused
 from dtcxen_soap.facts import AptSource, BundleFact, DiskFact, DomuFact, Facts, KeptDisk, Leftover, LvmFact, MemoryFact, NodeFact, Room, TenancyFact, VolumeGroup
 from dtcxen_soap.install import debootstrap, reinstall
-from dtcxen_soap.plans import MEMORY, ExchangeFile, MakeVolume, Mounted, RemoveFile, RenameFile, RenameVolume, Run, WatchBoot, WriteFile, render, walk
+from dtcxen_soap.planprint import render
+from dtcxen_soap.plans import MEMORY, ExchangeFile, MakeVolume, Mounted, RemoveFile, RenameFile, RenameVolume, Run, WatchBoot, WriteFile, walk
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import DiskRole, ImageType, MacAddress, Mib
 from dtcxen_soap.xen import bootmode
