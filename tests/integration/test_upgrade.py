@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import requests
 
 from tests.integration.test_daemon import Process
 from tests.oldnode import CERTIFICATE, CONF, HASHES, HOMES, HTPASSWD, KEY, MNT, PASSWORD, STATE, OldTree
+from tests.unit.upgrade.test_findings import CASES
 from tests.wirekit import xml
 
 pytestmark = pytest.mark.machine
@@ -115,3 +117,26 @@ def test_what_a_call_changes_is_what_it_names_and_nothing_beside_it(old: OldTree
     assert node.stop() == 0
     changed = {path for path, facts in only_theirs(old.snapshot()).items() if facts != before.get(path) and not path.endswith(STATE.lstrip("/"))}
     assert changed == {path.lstrip("/") for path in (HTPASSWD, "/etc/dtc-xen", MNT, f"{MNT}/xen07.img", f"{STATE}/accounts.lock")}
+
+
+MENDED = (
+    "no-settings", "settings-open", "settings-older", "settings-volgroup", "settings-file", "htpasswd-open", "htpasswd-writable", "certificate-missing", "certificate-unusable",
+    "certificate-expired", "certificate-expires", "certificate-weak", "key-open", "old-log", "old-install-logs", "config-name", "config-open", "autostart-lacking", "state-mkos",
+    "state-fsck", "state-unreadable", "fstab-auto", "fstab-stale", "fstab", "samples", "homes-open", "home-gone")
+"""Checks whose commands only touch files, so that they can be run on a copy."""
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("check", MENDED)
+def test_the_command_that_doctor_gives_mends_it(tmp_path: Path, check: str) -> None:
+    old = OldTree(tmp_path)
+    CASES[check].spoil(old)
+    (finding,) = (finding for finding in old.findings() if finding.check == check)
+    for line in finding.mend:
+        there = re.sub(r"(?<![\w.=])/(etc|var)/", rf"{tmp_path}/\1/", line.removesuffix(" && systemctl daemon-reload"))
+        done = subprocess.run(["bash", "-euc", there], capture_output=True, text=True, cwd="/", timeout=60)
+        assert done.returncode == 0, f"{there}\n{done.stderr}"
+    after = {left.check for left in old.findings() if (left.check, left.severity) == (check, finding.severity) or left.check != check}
+    assert check not in after and not after & {"certificate-unusable", "key-open", "settings-wrong", "settings-unknown"}, after
+    assert (old.at("/etc/fstab.before-dtcxen").exists() == check.startswith("fstab")) and old.at("/etc/fstab").read_text() == "UUID=1234 / ext4 defaults 0 1\n" + (
+        "#\n" if check == "fstab" else "")
