@@ -66,6 +66,13 @@ def test_an_older_file_that_says_nothing_new_may_go(old: OldTree) -> None:
     assert one(old, "settings-older").what.endswith("dtc-xen.conf says listen_port, and that counts")
 
 
+@pytest.mark.parametrize("line", ["", "cert_passphrase=\n", "# cert_passphrase=sesame\n"])
+def test_settings_without_a_secret_may_be_read_by_all(old: OldTree, line: str) -> None:
+    old.add(CONF, line)
+    old.at(CONF).chmod(0o644)
+    assert not found(old, "settings-open")
+
+
 def test_files_of_new_systems_are_taken_over(old: OldTree) -> None:
     old.put("/etc/dtc-xen/motd", "hello")
     assert one(old, "settings-file").taken_over
