@@ -99,7 +99,7 @@ def _new_pair(settings: Settings) -> tuple[str, ...]:
     return (
         command("cp", "--archive", "--", key, f"{key}.before"), command("cp", "--archive", "--", certificate, f"{certificate}.before"),
         "(umask 077; " + command("openssl", "req", "-x509", "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-days", _DAYS)
-        + f' -subj "/CN=$(hostname -f)" -addext "subjectAltName=DNS:$(hostname -f)" {command("-keyout", key, "-out", certificate)})')
+        + f' -subj "/CN=$(uname -n)" -addext "subjectAltName=DNS:$(uname -n)" {command("-keyout", key, "-out", certificate)})')
 
 
 def _certificate(settings: Settings, node: OldNode) -> Iterator[Finding]:

@@ -95,7 +95,7 @@ def _parted(text: str) -> tuple[str, str]:
 
 def _secret(file: FoundText) -> Iterator[Finding]:
     """A passphrase that every customer with an account can read opens the service's key to them."""
-    holds = any(row.secret and key.strip() for _, key, row in _keys(file.text))
+    holds = [value for key, value in _raw_values(file.text) if (row := _row(key)) is not None and row.secret and value]
     if holds and file.file.mode & _SECRET_MODE:
         yield problem("settings-open", file.file.path, f"it holds the key's passphrase, and others than root can read it ({file.file.mode:04o})",
                       command("chmod", "600", file.file.path))

@@ -120,7 +120,7 @@ def _autostart(node: OldNode) -> Iterator[Finding]:
         yield taken("autostart", node.autostart[0].path.rpartition("/")[0], f"started with the node: {listed(whole)}")
     for file in node.autostart:
         if file.path in node.autostart_lacking:
-            yield warning("autostart-lacking", file.path, f"it leads to {file.target or 'nothing'}, which is not there: starting it fails at every boot",
+            yield warning("autostart-lacking", file.path, f"it leads to {file.target}, which is not there: starting it fails at every boot",
                           command("rm", "--", file.path))
 
 

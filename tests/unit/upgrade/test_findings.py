@@ -72,9 +72,9 @@ CASES: dict[str, Case] = {
     "settings-old-name": case(lambda old: old.add(CONF, "soap_server_port=8089\n"), NOTE, f"{CONF}:3", "soap_server_port is read as listen_port"),
     "settings-open": case(both(lambda old: old.add(CONF, "cert_passphrase=sesame\n"), lambda old: old.at(CONF).chmod(0o644)), PROBLEM, CONF, "(0644)", f"chmod 600 {CONF}"),
     "settings-older": case(
-        lambda old: old.put("/etc/dtc-xen/dtc_create_vps.conf.sh", "#!/bin/sh\nNODE_NUM=1\nLVMNAME=\"vg 0\"\nKERNELNAME=vmlinuz-old\nGATEWAY=192.0.2.1\n"),
-        WARNING, "/etc/dtc-xen/dtc_create_vps.conf.sh", "dtc-xen.conf does not say: provisioning_volgroup, KERNELPATH, GATEWAY",
-        f"printf '%s\\n' 'provisioning_volgroup='\"'\"'vg 0'\"'\"'' KERNELPATH=/boot/vmlinuz-vmlinuz-old GATEWAY=192.0.2.1 >> {CONF}"),
+        lambda old: old.put("/etc/dtc-xen/dtc_create_vps.conf.sh", "#!/bin/sh\nNODE_NUM=1\nLVMNAME=vg0\nXENU_EXTRA_PARM=\"4 quiet\"\nKERNELNAME=old\nGATEWAY=192.0.2.1\n"),
+        WARNING, "/etc/dtc-xen/dtc_create_vps.conf.sh", "dtc-xen.conf does not say: provisioning_volgroup, XENU_EXTRA_PARM, KERNELPATH, GATEWAY",
+        f"printf '%s\\n' provisioning_volgroup=vg0 'XENU_EXTRA_PARM='\"'\"'4 quiet'\"'\"'' KERNELPATH=/boot/vmlinuz-old GATEWAY=192.0.2.1 >> {CONF}"),
     "settings-now-read": case(lambda old: old.add(CONF, "debian_added_debs=vim\n"), NOTE, CONF, "debian_added_debs was documented and never read", f"editor {CONF}"),
     "settings-sda": case(lambda old: old.add(CONF, "XEN_DOMU_HDD_DEV_TYPE=sda\n"), NOTE, CONF, "xvda and xvdb", f"editor {CONF}"),
     "settings-openvz": case(lambda old: old.add(CONF, "VZ_NO_MOUNT=yes\n"), NOTE, CONF, "OpenVZ", f"editor {CONF}"),

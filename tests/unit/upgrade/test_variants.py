@@ -66,6 +66,25 @@ def test_an_older_file_that_says_nothing_new_may_go(old: OldTree) -> None:
     assert one(old, "settings-older").what.endswith("dtc-xen.conf says listen_port, and that counts")
 
 
+def test_a_node_of_before_dtc_xen_conf(old: OldTree) -> None:
+    old.at(CONF).unlink()
+    old.put("/etc/dtc-xen/soap.conf", "soap_server_port=8089\n")
+    assert one(old, "settings-older").mend == (f"printf '%s\\n' listen_port=8089 >> {CONF}",)
+
+
+def test_among_groups_without_volumes_the_first_is_proposed(old: OldTree) -> None:
+    old.replace(CONF, "vbd", "lvm")
+    old.machine.vgs.update({"vg1": 1, "vg0": 1})
+    assert "provisioning_volgroup=vg0" in one(old, "settings-volgroup").mend[0]
+
+
+@pytest.mark.parametrize("line", ["", "cert_passphrase=\n", "# cert_passphrase=sesame\n"])
+def test_settings_without_a_secret_may_be_read_by_all(old: OldTree, line: str) -> None:
+    old.add(CONF, line)
+    old.at(CONF).chmod(0o644)
+    assert not found(old, "settings-open")
+
+
 def test_files_of_new_systems_are_taken_over(old: OldTree) -> None:
     old.put("/etc/dtc-xen/motd", "hello")
     assert one(old, "settings-file").taken_over
@@ -283,6 +302,14 @@ def test_an_empty_home_of_a_former_vps_is_nobodys(old: OldTree) -> None:
     assert not found(old, "home-gone")
     old.put(f"{HOMES}/lost/x.iso", "")
     assert "not the home of a VPS's user" in one(old, "home-gone").what
+
+
+@pytest.mark.parametrize(("gone", "what"), [
+    (("net.iso",), ["0 ISOs and 1 SSH key"]), ((".ssh/authorized_keys",), ["1 ISO and 0 SSH keys"]), (("net.iso", ".ssh/authorized_keys"), [])])
+def test_a_home_is_what_is_in_it(old: OldTree, gone: tuple[str, ...], what: list[str]) -> None:
+    for name in gone:
+        old.at(f"{HOMES}/xen01/{name}").unlink()
+    assert [finding.what for finding in found(old, "home")] == what
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o775])
