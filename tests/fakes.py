@@ -465,6 +465,15 @@ class ScriptedTree(Tree):
     def exists(self, path: str) -> bool:
         return self._at(path) in self._dom0.memory.names()
 
+    def status(self, path: str, follow: bool = True) -> os.stat_result | None:
+        return self._dom0.stat(self._at(path)) if self.exists(path) else None
+
+    def names(self, path: str) -> tuple[str, ...]:
+        return self._dom0.listdir(self._at(path))
+
+    def target(self, path: str) -> str:
+        return self._dom0.memory.links.get(self._at(path), "")
+
     def write(self, path: str, data: bytes | str, mode: int = 0o644, owner: tuple[int, int] = (0, 0)) -> None:
         content = data.encode(errors="surrogateescape") if isinstance(data, str) else data
         self._dom0._note("tree.write", self._at(path), content, mode, owner)
