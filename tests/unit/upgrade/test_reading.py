@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import pickle
@@ -16,6 +18,7 @@ import pytest
 
 from dtcxen_soap import cli, survey_upgrade
 from dtcxen_soap.cli_doctor import tls_trouble, usable
+from dtcxen_soap.tree import Tree
 from dtcxen_soap.upgrade.finding import Severity
 from tests.oldnode import CONF, HASHES, HOMES, HTPASSWD, MNT, PASSWORD, PROGRAM, STATE, OldTree
 from tests.unit.upgrade.test_findings import CASES
@@ -158,6 +161,21 @@ def test_the_end_of_a_process_between_two_looks(old: OldTree) -> None:
     old.process(6, "stunnel", listens=8089)
     old.at("/proc/6/fd/3").unlink()
     assert not [finding for finding in old.findings() if finding.check == "port-taken"]
+
+
+@pytest.mark.parametrize(("number", "fails"), [(errno.ESRCH, False), (errno.ENOENT, False), (errno.EACCES, True)])
+def test_a_process_may_go_but_not_be_hidden(old: OldTree, monkeypatch: pytest.MonkeyPatch, number: int, fails: bool) -> None:
+    read = Tree.read_text
+
+    def broken(tree: Tree, path: str, limit: int = 1 << 20) -> str | None:
+        if path.endswith("/cmdline"):
+            raise OSError(number, os.strerror(number), path)
+        return read(tree, path, limit)
+
+    old.process(6, "stunnel")
+    monkeypatch.setattr(Tree, "read_text", broken)
+    with pytest.raises(PermissionError) if fails else contextlib.nullcontext():
+        assert not old.look().processes
 
 
 # -- the command ----------------------------------------------------------------------------------

@@ -250,6 +250,16 @@ def test_the_swap_of_a_vps_is_named_by_its_configuration_through_the_link(old: O
     assert not found(old, "config-foreign-disk") and not found(old, "disk-idle")
 
 
+def test_only_trees_of_vpses_are_still_mounted(old: OldTree) -> None:
+    old.put("/proc/mounts", "".join(f"/dev/x {MNT}{name} ext3 rw 0 0\n" for name in ("", "/01", "/01x", "/kept", "/01/proc")))
+    assert one(old, "mounted").where == f"{MNT}/01"
+
+
+def test_a_configuration_without_an_end_is_not_read(old: OldTree) -> None:
+    old.put("/etc/xen/xen02", "#" * (5 << 20))
+    assert "it cannot be read (File too large)" in one(old, "config-unreadable").what
+
+
 def test_fstab_lines_of_others_are_not_ours(old: OldTree) -> None:
     old.add("/etc/fstab", f"/dev/sdb1 {MNT} ext4 defaults 0 2\n#/dev/x {MNT}/01 ext3 defaults 0 0\n/dev/sdc1 /srv ext4 defaults 0 2\n")
     assert not [finding for finding in old.findings() if finding.check.startswith("fstab")]
