@@ -156,6 +156,91 @@ class StartedList:
 
 
 @dataclass(frozen=True)
+class Performance:
+    """One VPS in one sample: counted since its domU began, and (`used`) since the sample before. Seconds of CPU, bytes as the VPS sees them, sectors of 512 bytes."""
+
+    vps: str
+    cpu_seconds: float
+    net_in_bytes: int
+    net_out_bytes: int
+    root_sectors: int
+    swap_sectors: int
+    used_cpu_seconds: float
+    used_net_in_bytes: int
+    used_net_out_bytes: int
+    used_root_sectors: int
+    used_swap_sectors: int
+
+
+@dataclass(frozen=True)
+class PerformanceSample:
+    """What the VPSes that ran had used at a moment (UTC)."""
+
+    at: datetime
+    vpses: tuple[Performance, ...]
+
+
+@dataclass(frozen=True)
+class PerformanceList:
+    """getPerformanceData: samples, oldest first. All up to number `newest` are dropped once this reply has reached the caller; 0 when there are none."""
+
+    samples: tuple[PerformanceSample, ...]
+    newest: int
+
+
+@dataclass(frozen=True)
+class Space:
+    """Free space of one kind in MiB, where it is, and whether new disks go there unless the caller says otherwise."""
+
+    image_type: str
+    place: str
+    free_mib: int
+
+
+@dataclass(frozen=True)
+class FreeSpace:
+    """getFreeSpace: room for disks, promises to sparse and thin ones taken off, and memory for domUs; absent where Xen does not tell it."""
+
+    spaces: tuple[Space, ...]
+    free_memory_mib: int | None
+    total_memory_mib: int | None
+
+
+@dataclass(frozen=True)
+class VpsDisk:
+    """A disk of a VPS. `used`: something was written on it."""
+
+    role: str
+    image_type: str
+    path: str
+    size_mib: int
+    used: bool
+
+
+@dataclass(frozen=True)
+class VpsDetails:
+    """infoVPS: a VPS as its configuration and the node have it; what is not known is absent. `kept_since`: an earlier system is kept (rollbackVPS)."""
+
+    vps: str
+    state: str
+    configured: bool
+    boot_mode: str | None
+    memory_mib: int | None
+    vcpus: int | None
+    mac: str | None
+    addresses: tuple[str, ...]
+    disks: tuple[VpsDisk, ...]
+    kept_since: datetime | None
+
+
+@dataclass(frozen=True)
+class InstallableApps:
+    """listInstallableApps: names of the appliances of this node."""
+
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class InstallLog:
     """getVPSInstallLog: the last lines of the VPS's latest installation."""
 

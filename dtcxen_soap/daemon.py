@@ -25,7 +25,7 @@ from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
-from dtcxen_soap import daemonlog, operations
+from dtcxen_soap import daemonlog, operations, sampler
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Busy, Misconfigured
 from dtcxen_soap.jobs import Jobs
@@ -56,6 +56,7 @@ class Engine(service.Service):  # type: ignore[misc]
         self.jobs: Jobs
         self.survey = Survey(settings, dom0, self._journal, lambda vps: self.jobs.running(vps))
         self.jobs = Jobs(settings, dom0, self._journal, self.survey.fill, work_left)
+        self.sample = lambda toolstack: sampler.sample(dom0, self._journal, toolstack)
 
     def startService(self) -> None:
         """Settle the past, then take calls."""
@@ -150,6 +151,22 @@ class Housekeeping(TimerService):  # type: ignore[misc]
         self._call()
 
 
+class Sampling(TimerService):  # type: ignore[misc]
+    """A look at the domUs each minute, in a thread of its own; a slow one makes the next ones wait, never two at once."""
+
+    def __init__(self, daemon: Daemon, reactor: Any) -> None:
+        super().__init__(sampler.SECONDS, self._look)
+        self._daemon, self._reactor, self._pool = daemon, reactor, _pool("sample", 1)
+
+    def _look(self) -> defer.Deferred[None]:
+        return deferToThreadPool(self._reactor, self._pool, self._daemon.engine.sample, self._daemon.settings.toolstack)
+
+    def stopService(self) -> Any:
+        """Look no more; a look that is under way ends before the journal is closed."""
+        self._pool.stop()
+        return super().stopService()
+
+
 class Daemon(service.MultiService):  # type: ignore[misc]
     """The tree: an engine and a door, under one configuration."""
 
@@ -159,14 +176,16 @@ class Daemon(service.MultiService):  # type: ignore[misc]
         self.clock = Housekeeping(self, reactor)
         self.engine = Engine(loaded.settings, reactor, self.clock.soon)
         self.door = Door(self, reactor)
-        for part in (self.engine, self.door, self.clock):
+        self.sampling = Sampling(self, reactor)
+        for part in (self.engine, self.door, self.clock, self.sampling):
             part.setServiceParent(self)
 
     async def close(self) -> None:
         """Door first, then engine: nothing new comes in while jobs end."""
         await self.door.close()
-        if self.clock.running:
-            self.clock.stopService()
+        for timer in (self.clock, self.sampling):
+            if timer.running:
+                timer.stopService()
         if self.engine.running:
             await self.engine.stopService()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dtcxen_soap.accountfacts import AccountsFact, KeyFact
+from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples, Sample
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
 
 # -- Needs: what a planner may ask for ------------------------------------------------------------
@@ -140,7 +141,7 @@ class NeedLog:
 
 Need = (
     NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedQemu | NeedHooks | NeedIsos | NeedPings
-    | NeedOsList | NeedJobs | NeedLog | NeedAccounts | NeedKeys
+    | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys
 )
 
 # -- Records --------------------------------------------------------------------------------------
@@ -468,6 +469,8 @@ class Facts:
     bundles: tuple[str, ...] = ()
     jobs: tuple[JobFact, ...] = ()
     log: str | None = None
+    samples: tuple[Sample, ...] = ()
+    apps: tuple[str, ...] = ()
 
     def disk(self, role: DiskRole) -> DiskFact | None:
         """The VPS's root or swap disk, if it has one."""

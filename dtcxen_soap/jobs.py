@@ -119,6 +119,10 @@ class Jobs:
         """Whether every worker thread lives and the journal can be written, for /healthz."""
         return all(pool.alive() for pool in self._pools) and self._journal.writable()
 
+    def delivered(self, newest: int) -> None:
+        """Samples up to this number have reached whoever asked for them. Never blocks."""
+        self._reads.put(lambda: self._journal.drop_samples(newest))
+
     def replace_settings(self, settings: Settings) -> None:
         """Use new settings from the next call on; worker threads become more at once, fewer as they finish."""
         self._settings = settings

@@ -13,7 +13,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from threading import RLock
 from typing import Any
@@ -21,6 +21,7 @@ from typing import Any
 from dtcxen_soap.errors import Failed, Misconfigured
 from dtcxen_soap.facts import JobFact, NeedJobs, TenancyFact
 from dtcxen_soap.joblog import JobLog, tail
+from dtcxen_soap.perffacts import Counters, Reading, Readings, Sample, Usage
 from dtcxen_soap.vps import VpsId
 
 # One script per schema version; a version that was released is never edited, the next one changes it.
@@ -44,9 +45,14 @@ CREATE TABLE audit (
   id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, caller TEXT NOT NULL, peer TEXT NOT NULL, operation TEXT NOT NULL, vps INTEGER,
   detail TEXT NOT NULL, outcome TEXT NOT NULL, job INTEGER);
 CREATE TABLE pulse (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), at TEXT NOT NULL);
-""",)
+""", """
+CREATE TABLE samples (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, usages TEXT NOT NULL);
+CREATE TABLE readings (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), boot TEXT NOT NULL, readings TEXT NOT NULL);
+""")
 
 LIVE = ("queued", "running")
+MOST_SAMPLES = 7 * 24 * 60
+"""A week of minutes; what nobody fetches for longer is forgotten, the oldest first."""
 
 
 @dataclass(frozen=True)
@@ -351,6 +357,35 @@ class Journal:
             AuditRow(datetime.fromisoformat(row["at"]), row["caller"], row["peer"], row["operation"], _vps(row["vps"]),
                      row["detail"], row["outcome"], row["job"])
             for row in rows)
+
+    # -- samples ----------------------------------------------------------------------------------
+
+    def readings(self) -> Readings | None:
+        """The counters at the latest sample; None before the first."""
+        rows = self._read("SELECT boot, readings FROM readings")
+        return Readings(rows[0]["boot"], {VpsId(vps): Reading(domid, Counters(*counters)) for vps, domid, counters in json.loads(rows[0]["readings"])}) if rows else None
+
+    def keep_sample(self, now: Readings, usages: tuple[Usage, ...]) -> None:
+        """Keep the counters, and what came of them unless no domU runs; both or neither."""
+        readings = json.dumps([(vps.number, reading.domid, astuple(reading.counters)) for vps, reading in now.of.items()])
+        with self._writing() as db:
+            db.execute("INSERT OR REPLACE INTO readings VALUES (1, ?, ?)", (now.boot, readings))
+            if usages:
+                rows = json.dumps([(usage.vps.number, astuple(usage.total), astuple(usage.used)) for usage in usages])
+                db.execute("INSERT INTO samples (at, usages) VALUES (?, ?)", (self._now(), rows))
+                db.execute("DELETE FROM samples WHERE id <= (SELECT max(id) FROM samples) - ?", (MOST_SAMPLES,))
+
+    def samples(self, count: int) -> tuple[Sample, ...]:
+        """The oldest samples that are kept, so many at most, oldest first."""
+        rows = self._read("SELECT id, at, usages FROM samples ORDER BY id LIMIT ?", count)
+        return tuple(
+            Sample(row["id"], datetime.fromisoformat(row["at"]),
+                   tuple(Usage(VpsId(vps), Counters(*total), Counters(*used)) for vps, total, used in json.loads(row["usages"])))
+            for row in rows)
+
+    def drop_samples(self, newest: int) -> None:
+        """These were delivered: all up to this number."""
+        self._write("DELETE FROM samples WHERE id <= ?", newest)
 
     def writable(self) -> bool:
         """Whether a row can be written now: a real write, for the health of the node."""

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+from dataclasses import astuple
 
 from dtcxen_soap import answers
 from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Missing
-from dtcxen_soap.facts import Facts, JobFact, Need, NeedDomu, NeedIsos, NeedJobs, NeedLog, NeedOsList, NeedPings, NeedStarted
+from dtcxen_soap.facts import Facts, JobFact, Need, NeedDisks, NeedDomu, NeedIsos, NeedJobs, NeedLog, NeedMemory, NeedOsList, NeedPings, NeedStarted
+from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples
+from dtcxen_soap.plans import IMAGE_FILES
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import VpsId
 
 DEFAULT_TIMEOUT_MS = 1000
 DEFAULT_JOBS = 100
+DEFAULT_SAMPLES = 24 * 60
 
 
 def no_needs(request: req.Request, settings: Settings) -> tuple[Need, ...]:
@@ -100,6 +104,62 @@ def os_needs(request: req.NoParameters, settings: Settings) -> tuple[Need, ...]:
 def installable_os(request: req.NoParameters, settings: Settings, facts: Facts) -> answers.InstallableOs:
     """listInstallableOS: bundles only; the panel adds the built-in names itself."""
     return answers.InstallableOs(facts.bundles)
+
+
+def app_needs(request: req.NoParameters, settings: Settings) -> tuple[Need, ...]:
+    """listInstallableApps reads app_dir."""
+    return (NeedApps(),)
+
+
+def installable_apps(request: req.NoParameters, settings: Settings, facts: Facts) -> answers.InstallableApps:
+    """listInstallableApps; none where the node has no such directory."""
+    return answers.InstallableApps(facts.apps)
+
+
+def performance_needs(request: req.PerformanceData, settings: Settings) -> tuple[Need, ...]:
+    """getPerformanceData reads what the sampler kept."""
+    return (NeedSamples(request.count or DEFAULT_SAMPLES),)
+
+
+def performance(request: req.PerformanceData, settings: Settings, facts: Facts) -> answers.PerformanceList:
+    """getPerformanceData; whoever delivers the answer says so to the engine."""
+    samples = tuple(answers.PerformanceSample(sample.at, tuple(
+        answers.Performance(str(usage.vps), *astuple(usage.total), *astuple(usage.used)) for usage in sample.usages)) for sample in facts.samples)
+    return answers.PerformanceList(samples, facts.samples[-1].number if facts.samples else 0)
+
+
+def space_needs(request: req.NoParameters, settings: Settings) -> tuple[Need, ...]:
+    """getFreeSpace looks at both kinds of disks, and asks Xen."""
+    return NeedRoom(), NeedMemory()
+
+
+def space(request: req.NoParameters, settings: Settings, facts: Facts) -> answers.FreeSpace:
+    """getFreeSpace. What LVM does not tell is left out."""
+    rows = [("vbd", settings.provisioning_mount_point, facts.room.free_bytes - facts.room.promised_bytes)]
+    for group in facts.lvm.groups:
+        rows += [("lvm", group.name, group.free_bytes)]
+        rows += [("lvm", f"{group.name}/{pool.name}", pool.free_bytes - pool.promised_bytes) for pool in group.pools]
+    memory = facts.memory if facts.memory and not facts.memory.trouble else None
+    return answers.FreeSpace(
+        tuple(answers.Space(kind, place, max(0, free - facts.reserved.get(place if kind == "lvm" else IMAGE_FILES, 0)) >> 20) for kind, place, free in rows),
+        int(memory.free) if memory else None, int(memory.total) if memory else None)
+
+
+def details_needs(request: req.VpsInfo, settings: Settings) -> tuple[Need, ...]:
+    """infoVPS looks at disks and configuration."""
+    return NeedDisks(request.vps), NeedDomu(request.vps)
+
+
+def details(request: req.VpsInfo, settings: Settings, facts: Facts) -> answers.VpsDetails:
+    """infoVPS. Missing for a VPS that is not on this node."""
+    domu = facts.domu
+    if not facts.disks and not domu.configured:
+        raise Missing(f"infoVPS: VPS {request.vps} has neither a disk nor a configuration on this node")
+    disks = tuple(answers.VpsDisk(disk.role.value, disk.image_type.value, disk.path, disk.size_bytes >> 20, not disk.blank) for disk in facts.disks)
+    return answers.VpsDetails(
+        str(request.vps), state(req.GetState(vps=request.vps), settings, facts).state, domu.configured, domu.boot.value if domu.boot else None,
+        domu.config_memory and int(domu.config_memory), domu.config_vcpus, str(domu.config_mac) if domu.config_mac else None,
+        tuple(map(str, domu.config_addresses)), disks, max((kept.kept_since for kept in facts.kept), default=None))
 
 
 def job_needs(request: req.GetJob, settings: Settings) -> tuple[Need, ...]:

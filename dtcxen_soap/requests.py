@@ -288,6 +288,20 @@ class ListJobs(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PerformanceData(Request):
+    """Fetch what was measured."""
+
+    count: int | None = _parameter(types.ROW_LIMIT, "count", "count", "At most so many samples; a day's when absent.", optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VpsInfo(Request):
+    """All about one VPS."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class CancelJob(Request):
     """End a job."""
 

@@ -47,6 +47,7 @@ from dtcxen_soap.facts import (
     PingFact,
 )
 from dtcxen_soap.journal import Journal
+from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples
 from dtcxen_soap.ping import Echoes, ping_all
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import IpAddress, VpsId
@@ -116,6 +117,12 @@ class Survey:
                 return {"accounts": survey_accounts.accounts_of(self._dom0, settings, vps)}
             case NeedKeys(lines):
                 return {"keys": survey_accounts.keys(self._dom0, lines)}
+            case NeedSamples(count):
+                return {"samples": self._journal.samples(count)}
+            case NeedRoom():
+                return {"room": survey_disks.room(self._dom0, settings), "lvm": survey_volumes.volumes(self._dom0).fact}
+            case NeedApps():
+                return {"apps": survey_programs.app_names(settings)}
             case NeedLog(vps, lines):
                 return {"log": self._journal.latest_log(vps, lines)}
         assert_never(need)

@@ -33,6 +33,11 @@ def bundle_names(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name in names if any(each == SCRIPTS[0] or each.endswith(TARBALLS) for each in _names(f"{settings.os_dir}/{name}")))
 
 
+def app_names(settings: Settings) -> tuple[str, ...]:
+    """Directories of app_dir with a name that callers can write."""
+    return tuple(name for name in _names(settings.app_dir) if _BUNDLE_NAME.fullmatch(name) and os.path.isdir(f"{settings.app_dir}/{name}"))
+
+
 def bundle(settings: Settings, name: str) -> BundleFact | None:
     """The bundle of this name with every reason why it must not run; None when there is none."""
     path = f"{settings.os_dir}/{name}"

@@ -29,6 +29,7 @@ ADMIN, PASSWORD = "dtc-xen", "s3cret"
 NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 _JOB = answers.Job(7, "01", "reinstallOS", "running", ADMIN, 2, 9, "Make the file system.", 12, NOON, NOON, None, "", 4711)
+_USED = answers.Performance("01", 251.5, 838375767, 324328402389, 5134, 0, 51.5, 10, 20, 8, 0)
 ANSWERS: Mapping[type, Any] = {
     type(answer): answer for answer in (
         answers.DisksReady(True, ("/dev/vg/xen01", "/dev/vg/xen01swap")),
@@ -45,6 +46,12 @@ ANSWERS: Mapping[type, Any] = {
         answers.StartedList((answers.Started("xen01", 3, 256, 1, "blocked", "-b----", 37.8), answers.Started("xen02", 4, 128, 1, "running", "r-----", 0.4))),
         answers.InstallLog("line 1\nline 2 <x> & y \u00fc\x1b[0m\n"),
         answers.InstallableOs(("centos", "netbsd")),
+        answers.InstallableApps(("wordpress",)),
+        answers.PerformanceList((answers.PerformanceSample(NOON, (_USED, dataclasses.replace(_USED, vps="02"))),), 9),
+        answers.FreeSpace((answers.Space("vbd", "/srv", 4096), answers.Space("lvm", "vg0", 0)), 512, None),
+        answers.VpsDetails(
+            "01", "running", True, "pvh-grub", 256, 1, "00:16:3e:10:10:01", ("192.0.2.10", "2001:db8::1"),
+            (answers.VpsDisk("root", "lvm", "/dev/vg0/xen01", 1024, True),), None),
         answers.ServerAlive(),
         _JOB,
         answers.JobList((_JOB, dataclasses.replace(_JOB, id=6, vps=None, started=None, ended=NOON))),
@@ -65,6 +72,7 @@ class AnsweringEngine:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.arrived: list[int] = []
         self.outcome: Callable[[Call], Any] = self._from_table
         self.held: list[Future[Any]] | None = None
 
@@ -85,6 +93,9 @@ class AnsweringEngine:
         form = find(call.operation, True)
         assert form is not None
         return ANSWERS[form.operation.answer]
+
+    def delivered(self, newest: int) -> None:
+        self.arrived.append(newest)
 
     def alive(self) -> bool:
         return True

@@ -57,11 +57,11 @@ def _array(element: etree._Element, values: Sequence[Any]) -> None:
 
 
 def _simple(value: object) -> tuple[str, str]:
-    """The schema type and the text; a number beyond 32 bits is a long, which reaches PHP as text."""
+    """The schema type and the text; a number beyond 32 bits is an integer without bounds: nusoap makes a number of it, and text of a long."""
     if isinstance(value, bool):
         return "xsd:boolean", "true" if value else "false"
     if isinstance(value, int):
-        return "xsd:int" if -1 << _INT_BITS <= value < 1 << _INT_BITS else "xsd:long", str(int(value))
+        return "xsd:int" if -1 << _INT_BITS <= value < 1 << _INT_BITS else "xsd:integer", str(int(value))
     if isinstance(value, float):
         return "xsd:double", repr(value)
     if isinstance(value, datetime):

@@ -20,6 +20,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
 from dtcxen_soap.access import Caller
+from dtcxen_soap.answers import PerformanceList
 from dtcxen_soap.calls import Call
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.wire import faults, soap, wsdl
@@ -43,6 +44,10 @@ class Engine(Protocol):
 
     def submit(self, call: Call) -> Future[Any]:
         """Start a call; its future holds the answer or an error of errors.py."""
+        ...
+
+    def delivered(self, newest: int) -> None:
+        """Samples up to this number have reached their reader. Never blocks."""
         ...
 
 
@@ -146,6 +151,8 @@ class SoapResource(Resource):  # type: ignore[misc]
             await self._run(transport, ready, exchange)
             transport.get_out_string(ready)
             status = 500 if ready.out_error is not None else 200
+            if isinstance(exchange.answer, PerformanceList) and exchange.answer.newest and status == 200:
+                request.when_delivered(lambda: self._engine.delivered(exchange.answer.newest))
             return _send(request, status, faults.MEDIA_TYPE, b"".join(ready.out_string))
         finally:
             ready.close()
@@ -160,7 +167,8 @@ class SoapResource(Resource):  # type: ignore[misc]
         if context.out_error is not None:
             return
         try:
-            context.out_object = [await context.out_object[0]]
+            exchange.answer = await context.out_object[0]
+            context.out_object = [exchange.answer]
         except defer.CancelledError:
             raise
         except Exception as error:  # the one place where any error of the engine becomes a fault

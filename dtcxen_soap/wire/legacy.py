@@ -94,6 +94,25 @@ def _(answer: answers.InstallableOs) -> list[str]:
 
 
 @old_reply.register
+def _(answer: answers.InstallableApps) -> list[str]:
+    return list(answer.names)
+
+
+@old_reply.register
+def _(answer: answers.PerformanceList) -> list[dict[str, Any]]:
+    """A struct per sample, in it one per VPS under its name."""
+    return [{VpsId.parse(row.vps).name: _performance(sample.at.timestamp(), row) for row in sample.vpses} for sample in answer.samples]
+
+
+def _performance(timestamp: float, row: answers.Performance) -> dict[str, Any]:
+    return {
+        "timestamp": timestamp, "cpu_time": row.cpu_seconds, "diff_cpu_time": row.used_cpu_seconds,
+        "net_inbytes": row.net_in_bytes, "diff_net_inbytes": row.used_net_in_bytes, "net_outbytes": row.net_out_bytes, "diff_net_outbytes": row.used_net_out_bytes,
+        "filesystem_sectors": row.root_sectors, "diff_filesystem_sectors": row.used_root_sectors,
+        "swap_sectors": row.swap_sectors, "diff_swap_sectors": row.used_swap_sectors}
+
+
+@old_reply.register
 def _(answer: answers.ServerAlive) -> str:
     return answer.text
 

@@ -38,6 +38,7 @@ class Exchange:
     message: envelope.Message | None = None
     form: operations.Form | None = None
     call: Call | None = None
+    answer: Any = None
 
     @property
     def operation(self) -> str:

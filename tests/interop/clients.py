@@ -29,6 +29,10 @@ AS_THE_ORIGINAL: dict[str, Any] = {
     "getVPSState": ["domain", ["id", "xen01"], ["domid", 3], ["maxmem", 128], ["vcpus", 1], ["state", "-b----"], ["cpuseconds", 51.5]],
     "getVPSInstallLog": "line 1\n\nline 2 <x> & y   [0m\n", "getInstallableOS": ["centos", "netbsd"], "testVPSServer": "OK",
     "fsckVPSpartition": "OK", "writeXenHVMconf": "OK", "changeBSDkernel": "OK", "changeVPSxmPassword": "OK", "changeVPSsshKey": "OK", "changeVPSsoapPassword": "OK",
+    "getInstallableAPP": ["wordpress"],
+    "getCollectedPerformanceData": [{name: {
+        "timestamp": 1795348800.0, "cpu_time": 251.5, "diff_cpu_time": 51.5, "net_inbytes": 838375767, "diff_net_inbytes": 10, "net_outbytes": 324328402389,
+        "diff_net_outbytes": 20, "filesystem_sectors": 5134, "diff_filesystem_sectors": 8, "swap_sectors": 0, "diff_swap_sectors": 0} for name in ("xen01", "xen02")}],
     "startVPS": ["OK", "Started xen01"], "shutdownVPS": ["OK", "Started xen01"], "destroyVPS": ["OK", "Started xen01"],
     "listStartedVPS": [["xen01", "3", "256", "1", "-b----", "37.8"], ["xen02", "4", "128", "1", "r-----", "0.4"]]}
 """What a client without a WSDL reads under each old name, for the answers of tests/wirekit.py: shapes of the original daemon."""

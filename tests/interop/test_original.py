@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ssl
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ def iso(name: str) -> answers.Iso:
     return answers.Iso(name, 1, NOON)
 
 
+MEASURED = datetime.fromtimestamp(1237287382.45, UTC)
+USED = answers.Performance("01", 251.5, 838375767, 324328402389, 5134, 0, 51.5, 838375767, 324328402389, 5134, 0)
 REPLIES: tuple[tuple[str, str, dict[str, str], Any], ...] = (
     ("tuple_startVPS", "startVPS", XEN01, answers.PowerDone("01", "Started xen01")),
     ("string_NOTOK_startVPS", "startVPS", XEN01, XM),
@@ -47,6 +51,11 @@ REPLIES: tuple[tuple[str, str, dict[str, str], Any], ...] = (
     ("list2_reportInstalledIso", "reportInstalledIso", XEN01, answers.IsoList((iso("debian-5.iso"), iso("freebsd-7.iso")), 2, 0)),
     ("reinstall_ok", "reinstallVPSos", {"vpsname": "01", "ostype": "debian", "ramsize": "128", "password": "x", "nics": "192.0.2.10,255.255.255.0,192.0.2.255"},
      answers.JobStarted(7)),
+    ("perf_getCollectedPerformanceData", "getCollectedPerformanceData", {"count": "64"}, answers.PerformanceList(
+        tuple(answers.PerformanceSample(MEASURED, vpses) for vpses in ((USED, dataclasses.replace(USED, vps="02")), (USED,), ())), 3)),
+    ("perf_onesample_getCollectedPerformanceData", "getCollectedPerformanceData", {"count": "64"}, answers.PerformanceList((answers.PerformanceSample(MEASURED, (USED,)),), 1)),
+    ("perf_emptylist_getCollectedPerformanceData", "getCollectedPerformanceData", {"count": "64"}, answers.PerformanceList((), 0)),
+    ("perf_emptydict_getCollectedPerformanceData", "getCollectedPerformanceData", {"count": "64"}, answers.PerformanceList((answers.PerformanceSample(MEASURED, ()),), 1)),
     ("string_OK_changeVPSxmPassword", "changeVPSxmPassword", {**XEN01, "password": "x"}, answers.AccessChanged("01", ("xen01",))),
 )
 """A recorded reply, the call that it answered, and what our engine answers where the original said that."""
@@ -108,7 +117,9 @@ def both(replay: Replay, served: Served, command: Callable[[str], list[str]]) ->
 
 
 def value(result: Any) -> Any:
-    """A reply without the attributes that nusoap mixes in as "!name": SOAPpy's null of 1999, and its references between rows. Ours has neither."""
+    """A reply without the attributes that nusoap mixes in as "!name": SOAPpy's null of 1999, and its references between rows. Ours has neither, nor line ends in an empty item."""
+    if isinstance(result, list):
+        return [item if not isinstance(item, str) or item.strip() else "" for item in result]
     if not isinstance(result, dict) or not any(name.startswith("!") for name in result):
         return result
     rest = {name: item for name, item in result.items() if not name.startswith("!")}

@@ -22,11 +22,11 @@ from tests.wirekit import ADMIN, PASSWORD, SAMPLES, Wire, parse, request, xml
 OWNER_CHANGES = {
     "startVPS", "shutdownVPS", "rebootVPS", "destroyVPS", "fsckVPSpartition", "setConsolePassword", "setSshKey", "setSoapPassword"}
 """What an owner may do to the own VPS. Whatever sets its disk, RAM, address or configuration is the admin's."""
-OWNER_READS = {"getVPSState", "getVPSInstallLog", "listISOs", "listJobs"}
+OWNER_READS = {"getVPSState", "infoVPS", "getVPSInstallLog", "listISOs", "listJobs"}
 """What an owner may read of the own VPS."""
-OF_THE_NODE = {"listStartedVPS", "pingAllIPs"}
+OF_THE_NODE = {"listStartedVPS", "pingAllIPs", "getFreeSpace"}
 """What tells of all VPSes: the admin's and the monitor's."""
-ANYONES = {"testVPSServer", "listInstallableOS", "getJob"}
+ANYONES = {"testVPSServer", "listInstallableOS", "listInstallableApps", "getJob"}
 """What names no VPS. An owner's getJob finds the jobs of its own VPS only."""
 
 MAY: dict[str, dict[str, set[str]]] = {

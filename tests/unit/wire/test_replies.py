@@ -31,7 +31,7 @@ def decoded(element: etree._Element) -> Any:
         return [decoded(child) for child in element]
     if len(element):
         return {local(child.tag): decoded(child) for child in element}
-    return {"int": int, "long": str, "double": float, "boolean": lambda text: text == "true"}.get(kind, str)(element.text or "")
+    return {"int": int, "integer": int, "double": float, "boolean": lambda text: text == "true"}.get(kind, str)(element.text or "")
 
 
 @pytest.mark.parametrize(("operation", "parameters", "answer", "file"), [
@@ -76,8 +76,10 @@ def test_new_names_get_plain_structs(operation: Any, tmp_path: Path) -> None:
         assert found[0] == {"vps": "01", "address": "192.0.2.10", "answered": True, "rttMs": 0.4, "lossPercent": 0} and found[1]["rttMs"] is None
     elif isinstance(answer, answers.InstallableOs):
         assert found == ["centos", "netbsd"]
+    elif isinstance(answer, answers.InstallableApps):
+        assert found == ["wordpress"]
     elif isinstance(answer, answers.IsoList):
-        assert found["isos"][0] == {"name": "a.iso", "sizeBytes": str(5 << 30), "changed": "2026-11-22T12:00:00+00:00"} and found["quotaBytes"] == 0
+        assert found["isos"][0] == {"name": "a.iso", "sizeBytes": 5 << 30, "changed": "2026-11-22T12:00:00+00:00"} and found["quotaBytes"] == 0
     else:
         assert isinstance(found, dict) and not any("_" in name for name in found)
 
