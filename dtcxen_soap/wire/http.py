@@ -23,7 +23,7 @@ from dtcxen_soap.access import Caller
 from dtcxen_soap.answers import PerformanceList
 from dtcxen_soap.calls import Call
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.wire import faults, soap, wsdl
+from dtcxen_soap.wire import delivery, faults, soap, wsdl
 from dtcxen_soap.wire import spynefix as _  # noqa: F401  (before Spyne)
 from dtcxen_soap.wire.auth import Authenticator, WrongCredentials, credentials
 from dtcxen_soap.wire.health import Health
@@ -152,7 +152,7 @@ class SoapResource(Resource):  # type: ignore[misc]
             transport.get_out_string(ready)
             status = 500 if ready.out_error is not None else 200
             if isinstance(exchange.answer, PerformanceList) and exchange.answer.newest and status == 200:
-                request.when_delivered(lambda: self._engine.delivered(exchange.answer.newest))
+                delivery.when_delivered(request, lambda: self._engine.delivered(exchange.answer.newest))
             return _send(request, status, faults.MEDIA_TYPE, b"".join(ready.out_string))
         finally:
             ready.close()

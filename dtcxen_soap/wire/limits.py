@@ -9,14 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.error import ConnectionDone
-from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 IDLE_SECONDS = 60
-CLOSING_SECONDS = 5
-"""How long a reader that was asked to close may wait for us to do it."""
 _TOO_LONG = b"HTTP/1.1 413 Request Entity Too Large\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 25\r\n\r\nThe request is too long.\n"
 
 
@@ -53,35 +49,6 @@ class LimitedRequest(Request):  # type: ignore[misc]
         self.media_type = types[-1].decode("latin-1") if types else ""
         super().requestReceived(command, path, version)
 
-    def when_delivered(self, call: Callable[[], None]) -> None:
-        """Call once all of this reply was written and its reader has closed the connection, without a reset.
-
-        The reader is asked to close, and closes first: one that has not read what we say when we close resets
-        the connection all the same, as if it had not read the reply. The word is TCP's, from below TLS, since
-        many clients end TLS without saying so.
-        """
-        channel = self.channel
-        channel.persistent = True
-        self.setHeader(b"connection", b"close")
-        written: list[None] = []
-        tls = channel.transport
-        tcp, lost = getattr(tls, "transport", None), getattr(tls, "connectionLost", None)
-        if lost is None:
-            return
-
-        def finished(ok: None) -> None:
-            written.append(ok)
-            channel.setTimeout(CLOSING_SECONDS)
-
-        def ended(reason: Failure) -> None:
-            complete = bool(written) and not _unsent(tcp)
-            lost(reason)
-            if complete and reason.check(ConnectionDone):
-                call()
-
-        self.notifyFinish().addCallbacks(finished, lambda failure: None)
-        tls.connectionLost = ended
-
     def _limit(self) -> int:
         return int(self.channel.site.longest_body())
 
@@ -89,11 +56,6 @@ class LimitedRequest(Request):  # type: ignore[misc]
         self.refused = True
         self.channel.transport.write(_TOO_LONG)
         self.channel.loseConnection()
-
-
-def _unsent(tcp: Any) -> int:
-    """Bytes that the kernel has not taken yet, which Twisted drops when the peer closes; it has no public name for them."""
-    return int(len(tcp.dataBuffer) - tcp.offset + tcp._tempDataLen)
 
 
 class LimitedSite(Site):  # type: ignore[misc]

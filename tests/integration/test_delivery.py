@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from dtcxen_soap import answers
-from dtcxen_soap.wire import limits
+from dtcxen_soap.wire import delivery
 from tests.interop.served import Served
 from tests.wirekit import ADMIN, ANSWERS, NOON, PASSWORD, request, xml
 
@@ -98,6 +98,17 @@ def test_whoever_leaves_in_the_middle_gets_them_again(served: Served, reset: boo
     assert arrived(served, 2) == []
 
 
+def test_whoever_leaves_before_the_reply_comes_gets_them_again(served: Served) -> None:
+    def slow(call: object) -> answers.PerformanceList:
+        time.sleep(0.5)
+        return answers.PerformanceList(MUCH.samples[:1], 9)
+
+    served.engine.outcome = slow
+    with connected(served) as tls:
+        tls.sendall(request(FETCH, ADMIN, PASSWORD))
+    assert arrived(served, 2) == []
+
+
 def test_whoever_is_cut_off_before_reading_a_small_reply_gets_it_again(served: Served) -> None:
     """The reply fits into the socket's buffers, so that all of it was written: the reset says that nobody read it."""
     with connected(served) as tls:
@@ -109,7 +120,7 @@ def test_whoever_is_cut_off_before_reading_a_small_reply_gets_it_again(served: S
 
 
 def test_whoever_reads_until_the_end_is_let_go_and_believed(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "CLOSING_SECONDS", 1)
+    monkeypatch.setattr(delivery, "CLOSING_SECONDS", 1)
     with connected(served) as tls:
         tls.sendall(request(FETCH, ADMIN, PASSWORD).replace(b"HTTP/1.1", b"HTTP/1.0"))
         got = b""
