@@ -1,0 +1,59 @@
+"""A VPS's owner on the node: ssh opens the console of the own VPS, and nothing else."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests import boot
+from tests.xenlab.lab import ROOT, Lab
+
+pytestmark = pytest.mark.xenlab("full")
+
+PASSWORD = "the owner's guest"
+SSHD = ROOT / "etc/ssh/sshd_config.d/dtc-xen.conf"
+
+
+@pytest.fixture
+def ready_for_owners(lab: Lab) -> Iterator[None]:
+    """The commands of README's "Owners on the node"."""
+    lab.push("/etc/ssh/sshd_config.d", {SSHD.name: SSHD.read_bytes()})
+    lab.ssh("install -D -m 755 /root/project/dtcxen_soap/data/console/console /usr/lib/dtcxen-soap/console && sshd -t && systemctl reload ssh")
+    with lab.settings(manage_accounts="yes"):
+        yield
+    lab.ssh(f"rm /etc/ssh/sshd_config.d/{SSHD.name} && systemctl reload ssh")
+
+
+@contextmanager
+def signed_in(lab: Lab, user: str, *command: str) -> Iterator[subprocess.Popen[bytes]]:
+    """ssh from outside as an owner, with the lab's key."""
+    argv = [*lab.ssh_command("-tt", "-e", "none", "-S", "none")[:-1], f"{user}@127.0.0.1", *command]
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.usefixtures("ready_for_owners")
+def test_ssh_opens_the_console_of_the_own_vps(lab: Lab) -> None:
+    lab.setup(8)
+    record = lab.done(lab.reinstall(8, PASSWORD, bootMode="direct", start=True), 1500)
+    assert record.reason.startswith("booted: "), record.reason
+    assert lab.ssh("id -nG xen08; id -nG xen08-iso").split() == ["xenusers", "xenisos"]
+    lab.client().setSshKey(vps="08", keys=Path(f"{lab.image.key}.pub").read_text().strip())
+    with signed_in(lab, "xen08") as process:
+        console = boot.Console(process)
+        console.type("")
+        console.log_in(PASSWORD, 90)
+        assert console.run("hostname; id -u").split() == ["xen08", "0"]
+        console.type("exit")
+    assert lab.ssh("sudo -u xen08 sudo -n /usr/sbin/xl console xen05 2>&1; sudo -u xen08 sudo -n /usr/sbin/xl list 2>&1; true").count("password is required") == 2
+    lab.remove(8)
+    assert lab.ssh("getent passwd xen08 xen08-iso; ls /etc/sudoers.d | grep xen08; ls -d /var/lib/dtc-xen/ttyssh_home/xen08; true 2>/dev/null", check=False).strip() in (
+        "", "ls: cannot access '/var/lib/dtc-xen/ttyssh_home/xen08': No such file or directory")
