@@ -17,7 +17,7 @@ from dtcxen_soap.vps import Secret
 
 ADMIN = "dtc-xen"
 LISTEN_ADDRESS = "127.0.0.1"
-PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
+PRIVATE_FILE, PRIVATE_DIRECTORY, WAY_THROUGH = 0o600, 0o700, 0o711
 DOCUMENTATION_NETWORK = {"GATEWAY": "192.0.2.1", "NETMASK": "255.255.255.0", "DNS": "192.0.2.53"}
 """Of RFC 5737: guests of a node that is only tried out must not be given somebody's real addresses."""
 
@@ -68,6 +68,11 @@ class Layout:
         below = ("etc", "etc/dtc-xen", "etc/xen", "etc/xen/auto", "usr", "usr/share", "usr/share/dtc-xen-os", "usr/share/dtc-xen-app",
                  "var", "var/lib", "var/lib/dtc-xen", "var/lib/dtc-xen/mnt", "var/lib/dtc-xen/jobs", "var/lib/dtc-xen/ttyssh_home")
         return (self.directory, *(self._below(path) for path in below))
+
+    @property
+    def ways_through(self) -> tuple[str, ...]:
+        """Directories that others may enter; a self-contained node has no owners who sign in, and none of these."""
+        return ("/var/lib/dtc-xen", "/var/lib/dtc-xen/ttyssh_home") if self.directory == "/" else ()
 
 
 @dataclass(frozen=True)
@@ -125,11 +130,17 @@ def node_settings(layout: Layout, port: int, xen: bool) -> dict[str, str]:
     }
 
 
+def _directory(layout: Layout, path: str) -> MakeDirectory:
+    """Private, but for the way to the homes of a whole system: VPS owners sign in there, and sshd wants to get through."""
+    if path in layout.ways_through:
+        return MakeDirectory(why="Have a way to the homes of VPS owners, which nobody else can list.", path=path, mode=WAY_THROUGH)
+    return MakeDirectory(why="Have a place that only its admin reads.", path=path, mode=PRIVATE_DIRECTORY)
+
+
 def plan(layout: Layout, present: Collection[str], material: Material, port: int, xen: bool) -> tuple[SetupStep, ...]:
     """Steps that make whatever is not there. Nothing outside the directory, nothing that is there is written again."""
     wanted = lacking(layout, present)
-    steps: list[SetupStep] = [
-        MakeDirectory(why="Have a place that only its admin reads.", path=path, mode=PRIVATE_DIRECTORY) for path in layout.directories if path not in present]
+    steps: list[SetupStep] = [_directory(layout, path) for path in layout.directories if path not in present]
 
     def write(needed: bool, why: str, path: str, content: str | Secret) -> None:
         if needed:

@@ -44,6 +44,12 @@ def test_the_settings_read_back_and_name_no_path_outside() -> None:
             assert value.startswith("/srv/my node/"), row.name
 
 
+def test_on_a_whole_system_owners_get_through_to_their_homes() -> None:
+    modes = {step.path: step.mode for step in plan(Layout("/"), (), MADE, 8089, False) if isinstance(step, MakeDirectory)}
+    assert {path for path, mode in modes.items() if mode != 0o700} == {"/var/lib/dtc-xen", "/var/lib/dtc-xen/ttyssh_home"}
+    assert modes["/var/lib/dtc-xen/ttyssh_home"] == 0o711
+
+
 def test_every_directory_that_the_settings_name_is_made() -> None:
     made = settings.load(writes()[HERE.config]).settings
     directories = {step.path for step in plan(HERE, (), MADE, 8089, False) if isinstance(step, MakeDirectory)}

@@ -239,6 +239,19 @@ class Lab(Machine):
             process.kill()
             process.communicate()
 
+    def until_measured(self, vps: int) -> list[int]:
+        """Until a sample shows the VPS's work on CPU, disk and network; the numbers of the newest samples that were fetched on the way."""
+        seen: dict[int, list[str]] = {}
+
+        def measured() -> bool:
+            told = self.client().getPerformanceData()
+            rows = [row for sample in told.samples or [] for row in sample.vpses]
+            seen[told.newest] = [str(row) for row in rows]
+            return any(row.vps == f"{vps:02d}" and row.usedCpuSeconds > 0 and row.rootSectors > 1000 and row.netInBytes > 0 < row.netOutBytes for row in rows)
+
+        self.until("a sample that shows its work", measured, 150, every=5, tell=lambda: str(seen))
+        return [newest for newest in seen if newest]
+
     def upload_cd(self, vps: int) -> None:
         """The lab's CD among the VPS's ISOs, as lab.iso."""
         home = f"/var/lib/dtc-xen/ttyssh_home/{VpsId(vps).name}/iso"

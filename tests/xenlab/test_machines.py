@@ -49,6 +49,14 @@ def test_a_thin_volume_is_installed_booted_and_removed(lab: Lab) -> None:
     lab.remove(31)
 
 
+def test_an_image_file_is_installed_booted_measured_and_removed(lab: Lab) -> None:
+    assert lab.setup(32, disk=700, image_type="vbd").disks == ["/var/lib/dtc-xen/mnt/xen32.img", "/var/lib/dtc-xen/mnt/xen32.swap.img"]
+    record = lab.done(lab.reinstall(32, PASSWORD, bootMode="direct", start=True), 1500)
+    assert record.reason.startswith("booted: "), record.reason
+    lab.until_measured(32)
+    lab.remove(32)
+
+
 def test_an_iso_boots_an_hvm_guest_that_outlives_the_daemon(lab: Lab) -> None:
     lab.setup(50, disk=128)
     lab.zeroed(50)

@@ -67,16 +67,7 @@ def test_a_reinstallation_with_grub_of_its_own_ends_as_booted(lab: Lab) -> None:
 
 
 def test_what_it_used_is_measured_and_fetched_once(lab: Lab) -> None:
-    seen: dict[int, list[str]] = {}
-
-    def measured() -> bool:
-        told = lab.client().getPerformanceData()
-        rows = [row for sample in told.samples or [] for row in sample.vpses]
-        seen[told.newest] = [row.vps for row in rows]
-        return any(row.vps == "05" and row.usedCpuSeconds > 0 and row.rootSectors > 1000 and row.netInBytes > 0 < row.netOutBytes for row in rows)
-
-    lab.until("a sample that shows its work", measured, 150, every=5, tell=lambda: str(seen))
-    numbers = [newest for newest in seen if newest]
+    numbers = lab.until_measured(VPS)
     assert lab.client().getPerformanceData(count=1).newest not in numbers, "what was fetched is there no more"
 
 
