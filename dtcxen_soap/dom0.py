@@ -18,7 +18,7 @@ import stat
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from dtcxen_soap import accountfiles, claims, logicalvolumes, mounts, nodefiles, processes, tarballs
+from dtcxen_soap import accountfiles, claims, logicalvolumes, mounts, nodefiles, processes, qmp, tarballs
 from dtcxen_soap.plans import MakeAccount, Run
 from dtcxen_soap.processes import Ran, Unwatched, Watch, unheard
 from dtcxen_soap.terminals import Terminal
@@ -222,6 +222,10 @@ class Dom0:
     def terminal(self, path: str) -> Terminal:
         """The reading end of a pseudo terminal."""
         return Terminal(path)
+
+    def ask_device_model(self, path: str, *questions: str) -> tuple[Any, ...]:
+        """What a domU's device model answers at its socket (QMP); OSError when it does not, ValueError for nonsense."""
+        return qmp.ask(path, *questions)
 
     # -- the machine and what is on it
 

@@ -19,6 +19,17 @@ def usages(before: Readings | None, now: Readings) -> tuple[Usage, ...]:
                  for vps, reading in sorted(now.of.items(), key=lambda item: item[0].number))
 
 
+def settled(before: Readings | None, now: Readings) -> Readings | None:
+    """`now` with the earlier counters for a domU of which not all was told: the next sample counts it in. None when there are no earlier ones at all."""
+    if not now.unknown:
+        return now
+    if before is None:
+        return None
+    known = {vps: reading for vps, reading in now.of.items() if vps not in now.unknown}
+    same = {vps: before.of[vps] for vps in now.unknown if vps in before.of and before.boot == now.boot and before.of[vps].domid == now.of[vps].domid}
+    return Readings(now.boot, known | same)
+
+
 def _earlier(before: Readings | None, boot: str, vps: VpsId, reading: Reading) -> Counters:
     """From what to count."""
     if before is None:

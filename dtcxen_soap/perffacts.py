@@ -47,10 +47,11 @@ class Reading:
 
 @dataclass(frozen=True)
 class Readings:
-    """All domUs at one moment; `boot` names the node's own life, since it counts anew in each."""
+    """All domUs at one moment; `boot` names the node's own life, since it counts anew in each. `unknown` are those of which not all was told."""
 
     boot: str
     of: Mapping[VpsId, Reading]
+    unknown: frozenset[VpsId] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,9 @@ def sample(dom0: Dom0, journal: Journal, toolstack: str) -> None:
     """Read the counters and keep what was used since the look before; nothing on a node without domUs. What goes wrong is logged: the next look counts it in."""
     try:
         if domus.has_xen(dom0, toolstack):
-            now = survey_performance.readings(dom0, toolstack)
-            journal.keep_sample(now, perfdata.usages(journal.readings(), now))
+            before = journal.readings()
+            now = perfdata.settled(before, survey_performance.readings(dom0, toolstack))
+            if now is not None:
+                journal.keep_sample(now, perfdata.usages(before, now))
     except (DtcxenError, OSError) as error:
         log.warning("no sample was taken: %s", error)

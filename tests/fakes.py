@@ -354,6 +354,11 @@ class ScriptedDom0(Dom0):
     def holders(self, path: str, program: str = "") -> tuple[str, ...]:
         return tuple(holder for holder in self.held_open.get(path, ()) if holder.endswith(f"({program})") or not program)
 
+    def ask_device_model(self, path: str, *questions: str) -> tuple[Any, ...]:
+        self._note("ask_device_model", path)
+        said = json.loads(self.files[path])
+        return tuple(said[question] for question in questions)
+
     def terminal(self, path: str) -> ScriptedTerminal:
         self._note("terminal", path)
         return ScriptedTerminal(self, path)

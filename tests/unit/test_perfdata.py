@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -67,6 +68,38 @@ def test_what_a_backend_receives_its_guest_has_sent_and_every_card_counts() -> N
     dom0 = node(**card("vif7.0", 10, 200), **card("vif7.1", 1, 3), **card("vif7.0-emu", 5, 7), **card("vif70.0", 999, 999), **card("xenbr0", 999, 999),
                 **backend("vbd-7-51712", 100, 20), **backend("vbd-7-51728", 3, 4), **backend("vbd-70-51712", 999, 999), **backend("vbd-7-51744", 999, 999))
     assert survey_performance.readings(dom0, "auto") == Readings("1b2c", {ONE: Reading(7, Counters(33.0, 210, 16, 120, 7))})
+
+
+def drive(device: str, file: str, count: int, **more: object) -> tuple[dict[str, object], dict[str, object]]:
+    return ({"device": device, "removable": False, "inserted": {"file": file, "ro": False}, **more}, {"device": device, "stats": {"rd_bytes": 512 * count, "wr_bytes": 512}})
+
+
+def test_an_image_file_is_served_by_qemu_which_is_asked() -> None:
+    drives = [drive("xvda", "/srv/xen01.img", 9), drive("xvdb", "/srv/xen01.swap.img", 3),
+              drive("hdc", "/srv/a.iso", 900, inserted={"file": "/srv/a.iso", "ro": True}), drive("hdd", "", 900, inserted=None, removable=True)]
+    said = {"query-block": [each for each, _ in drives], "query-blockstats": [stats for _, stats in drives]}
+    found = survey_performance.readings(node(**{survey_performance.DEVICE_MODEL.format(7): json.dumps(said)}), "auto").of[ONE].counters
+    assert (found.root_sectors, found.swap_sectors) == (10, 4)
+
+
+@pytest.mark.parametrize("said", [{"query-block": 1, "query-blockstats": []}, {"query-block": [{}], "query-blockstats": [{"stats": {}}]}])
+def test_what_a_qemu_does_not_tell_is_counted_in_by_the_next_sample(said: object, journal: Journal) -> None:
+    model = survey_performance.DEVICE_MODEL.format(7)
+
+    def told(count: int) -> str:
+        asked, stats = drive("xvda", "/srv/xen01.img", count)
+        return json.dumps({"query-block": [asked], "query-blockstats": [stats]})
+
+    for answer in (json.dumps(said), told(100), told(130), json.dumps(said), told(150)):
+        sampler.sample(node(**{model: answer}), journal, "auto")
+    assert [sample.usages[0].used.root_sectors for sample in journal.samples(10)] == [0, 30, 0, 20], "the first look of all told nothing"
+
+
+def test_a_domu_that_began_while_its_qemu_was_silent_is_counted_later() -> None:
+    before, silent = Readings("a", {}), Readings("a", {ONE: Reading(7, Counters(1.0))}, frozenset({ONE}))
+    settled = perfdata.settled(before, silent)
+    assert settled == Readings("a", {}) and perfdata.settled(readings(domid=6), silent) == Readings("a", {})
+    assert perfdata.usages(settled, readings()) == (Usage(ONE, NEW, NEW),)
 
 
 def test_a_domu_without_a_card_used_nothing_of_another() -> None:
