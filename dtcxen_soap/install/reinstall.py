@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from dtcxen_soap import accounts, configfile, disks, power, stores, volumes
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedMemory, NeedOsList, NeedTenancy
-from dtcxen_soap.install import bundle, contract, debootstrap, finish
+from dtcxen_soap.install import ostypes
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Run, Step, WatchBoot
 from dtcxen_soap.requests import Reinstall
@@ -62,11 +62,11 @@ class _Build:
 def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
     """The whole installation. Raises Refused, Missing, Busy or Failed before anything is planned."""
     root = _refuse(request, settings, facts)
-    mode = bootmode.choose(request.boot_mode, facts.bundle.boot_mode if facts.bundle else None, settings, facts.node)
+    mode = bootmode.choose(request.boot_mode, ostypes.boot_mode(facts), settings, facts.node)
     build = _place(request, root, settings, facts)
     vps = _vps(request, mode, settings, facts)
     steps = (
-        *_checks(facts),
+        *ostypes.checks(facts),
         *_prepare(request, build, settings, facts),
         _install(request, build, vps, settings, facts),
         *_swap_in(request, build, settings, facts),
@@ -96,7 +96,7 @@ def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
     if request.expected_disk is not None and root.size_bytes != stores.of(root, settings, facts).size_bytes(request.expected_disk):
         raise Refused(ParameterFault(
             "reinstallVPSos", "hddsize", "InvalidParameter", f"the root disk has {root.size_bytes >> 20} MiB", f"{root.size_bytes >> 20}, or killVPS first"))
-    _refuse_os(request, settings, facts)
+    ostypes.refuse_unready(request.os_type, settings, facts)
     lacking = [command for command in (_MKFS[settings.root_filesystem][0], "mkswap", "mount", "umount") if command not in facts.node.commands]
     if lacking:
         raise Failed(f"Install {request.os_type}.", f"the node lacks {', '.join(lacking)}: install the packages")
@@ -104,16 +104,6 @@ def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
         power.refuse_running(_OPERATION, request.vps, facts.domu)
         power.refuse_memory(_OPERATION, request.ram, facts, parameter="ramSizeMib")
     return root
-
-
-def _refuse_os(request: Reinstall, settings: Settings, facts: Facts) -> None:
-    if facts.bundle is not None:
-        bundle.refuse_unready(facts.bundle, facts.node)
-    elif request.os_type == debootstrap.OS_TYPE:
-        debootstrap.refuse_unready(settings, facts.node)
-    else:
-        known = ", ".join((debootstrap.OS_TYPE, *facts.bundles))
-        raise Refused(ParameterFault(_OPERATION, "osType", "InvalidParameter", f"{request.os_type!r} cannot be installed here", f"one of {known}"))
 
 
 def _place(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> _Build:
@@ -159,10 +149,6 @@ def _vps(request: Reinstall, mode: BootMode, settings: Settings, facts: Facts) -
 # -- steps ----------------------------------------------------------------------------------------
 
 
-def _checks(facts: Facts) -> tuple[Step, ...]:
-    return bundle.checks(facts.bundle) if facts.bundle is not None else ()
-
-
 def _prepare(request: Reinstall, build: _Build, settings: Settings, facts: Facts) -> tuple[Step, ...]:
     """A disk with an empty file system, and the mount point."""
     program = _MKFS[settings.root_filesystem]
@@ -188,24 +174,7 @@ def _install(request: Reinstall, build: _Build, vps: Vps, settings: Settings, fa
     guest = _guest(request, build, vps, settings, facts)
     return Mounted(
         why="Mount the new root disk.", source=build.image, at=build.tree, fstype=settings.root_filesystem,
-        options="nosuid" if facts.bundle is not None else "nodev,nosuid", steps=_fill(guest, settings, facts))
-
-
-def _fill(guest: Guest, settings: Settings, facts: Facts) -> tuple[Step, ...]:
-    """The installer's steps. A bundle's scripts may chroot by themselves, and need the tree's devices then."""
-    own = _postinstall(guest, settings)
-    if facts.bundle is not None:
-        return bundle.steps(facts.bundle, guest, settings, postinstall=own)
-    return (*debootstrap.steps(guest.tree, settings, facts.node, guest.vps.boot), finish.look(guest), *own)
-
-
-def _postinstall(guest: Guest, settings: Settings) -> tuple[Step, ...]:
-    """The original's custom_postinstall_script, with the flags that it always got."""
-    if settings.custom_postinstall_script is None:
-        return ()
-    return (Run(
-        why="Run the node's own post-installation script.", argv=contract.script_argv(settings.custom_postinstall_script, guest),
-        contained=True, timeout_seconds=settings.install_timeout_minutes * 60),)
+        options=ostypes.mount_options(facts), steps=ostypes.fill(guest, settings, facts))
 
 
 def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, facts: Facts) -> Guest:
