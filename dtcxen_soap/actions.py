@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import assert_never
 
-from dtcxen_soap import bootwatch, domus, passwords, plans
+from dtcxen_soap import bootwatch, domus, imagesteps, passwords, plans
 from dtcxen_soap.dom0 import Dom0, Ran, Unwatched, Watch
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.journal import Held, Journal
@@ -22,6 +22,7 @@ Plain = (
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
     | plans.MustBeFree | plans.WaitGone | plans.EndDomu | plans.WatchBoot
     | plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow
+    | imagesteps.KeepImage | imagesteps.VerifyImage | imagesteps.CloneImage
 )
 Say = Callable[[str], None]
 
@@ -60,6 +61,8 @@ def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> str:
             _on_account(step, dom0)
         case plans.CheckTarball():
             dom0.check_tarball(step.path, step.judge, watch)
+        case imagesteps.KeepImage() | imagesteps.VerifyImage() | imagesteps.CloneImage():
+            _on_image(step, dom0, watch)
         case plans.MustBeFree():
             domus.must_be_free(step, dom0, watch)
         case plans.WaitGone():
@@ -112,6 +115,22 @@ def _on_account(step: _OnAccount, dom0: Dom0) -> None:
             dom0.write_keys(step.top, step.name, step.keys)
         case plans.RemoveBelow():
             dom0.remove_below(step.top, step.path)
+        case _:
+            assert_never(step)
+
+
+_OnImage = imagesteps.KeepImage | imagesteps.VerifyImage | imagesteps.CloneImage
+
+
+def _on_image(step: _OnImage, dom0: Dom0, watch: Watch) -> None:
+    match step:
+        case imagesteps.KeepImage():
+            made_with = {program: dom0.capture((program, "--version")).output.strip() for program in step.programs}
+            dom0.keep_image(step, made_with, watch)
+        case imagesteps.VerifyImage():
+            dom0.verify_image(step, watch)
+        case imagesteps.CloneImage():
+            dom0.clone_image(step, watch)
         case _:
             assert_never(step)
 
@@ -184,6 +203,8 @@ def hold_record(hold: plans.Hold, n: int, dom0: Dom0) -> Held:
     if isinstance(hold, plans.ServicesOff):
         detail = {"tree": hold.tree, "before": dom0.tree(hold.tree).read_text(POLICY)}
         return Held(str(n), type(hold).__name__, json.dumps(detail))
+    if isinstance(hold, imagesteps.MakingImage):
+        return Held(str(n), type(hold).__name__, json.dumps({"unfinished": hold.unfinished}))
     if dom0.mounted_at(hold.at):
         raise Failed(hold.why, f"something is mounted on {hold.at} already; nothing of ours, or left over: umount it")
     if loops := dom0.loop_devices_of(hold.source):
@@ -191,12 +212,16 @@ def hold_record(hold: plans.Hold, n: int, dom0: Dom0) -> Held:
     return Held(str(n), type(hold).__name__, json.dumps({"at": hold.at, "source": hold.source}))
 
 
-def acquire(hold: plans.Hold, dom0: Dom0) -> None:
-    """Mount, or forbid services to start in the tree."""
-    if isinstance(hold, plans.ServicesOff):
-        dom0.tree(hold.tree).write(POLICY, NO_SERVICE, 0o755)
-    else:
-        dom0.mount(hold.source, hold.at, hold.fstype, hold.options)
+def acquire(hold: plans.Hold, dom0: Dom0, watch: Watch) -> bool:
+    """Mount, forbid services to start in the tree, or be the one who makes an image; whether the inner steps are still wanted."""
+    match hold:
+        case plans.ServicesOff():
+            dom0.tree(hold.tree).write(POLICY, NO_SERVICE, 0o755)
+        case imagesteps.MakingImage():
+            return dom0.begin_image(hold, watch)
+        case _:
+            dom0.mount(hold.source, hold.at, hold.fstype, hold.options)
+    return True
 
 
 def release(held: Held, dom0: Dom0, say: Say) -> None:
@@ -204,6 +229,9 @@ def release(held: Held, dom0: Dom0, say: Say) -> None:
     detail = json.loads(held.detail)
     if held.kind == plans.ServicesOff.__name__:
         _services_on(dom0, detail["tree"], detail["before"])
+        return
+    if held.kind == imagesteps.MakingImage.__name__:
+        dom0.end_image(detail["unfinished"])
         return
     dom0.unmount(detail["at"], say)
     for device in dom0.loop_devices_of(detail["source"]):

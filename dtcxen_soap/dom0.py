@@ -3,7 +3,8 @@
 Who owns what, at the edge: processes.py starts and ends commands (the only importer of
 `subprocess` and `signal`), output.py turns what they say into lines, confine.py is the first
 process of a contained one (ctypes, namespaces), mounts.py owns mounts and loop devices, logicalvolumes.py LVM's volumes,
-nodefiles.py the node's own files, accountfiles.py system users and their homes, tree.py (treecopy.py, shadow.py) guest trees and chown,
+nodefiles.py the node's own files, goldenimages.py the images that installations clone, accountfiles.py system users and their homes,
+tree.py (treecopy.py, shadow.py) guest trees and chown,
 tarballs.py reads archives, passwords.py hashes.
 
 Errors: OSError of the system call as it came, Failed where a tool said why (its `why` is left to
@@ -15,10 +16,12 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dtcxen_soap import accountfiles, claims, logicalvolumes, mounts, nodefiles, processes, qmp, tarballs
+from dtcxen_soap import accountfiles, claims, goldenimages, logicalvolumes, mounts, nodefiles, nodelock, processes, qmp, tarballs
+from dtcxen_soap.imagefacts import GoldenImage
+from dtcxen_soap.imagesteps import CloneImage, KeepImage, MakingImage, VerifyImage
 from dtcxen_soap.plans import MakeAccount, Run
 from dtcxen_soap.processes import Ran, Unwatched, Watch, unheard
 from dtcxen_soap.terminals import Terminal
@@ -29,7 +32,10 @@ __all__ = ["Dom0", "Ran", "Tree", "Unwatched", "Watch"]
 
 
 class Dom0:
-    """This machine. It keeps no state, so threads may share one."""
+    """This machine. It keeps no state but which locks it holds, so threads may share one."""
+
+    def __init__(self) -> None:
+        self._locks = nodelock.Locks()
 
     # -- commands
 
@@ -207,6 +213,35 @@ class Dom0:
     def tag_volume(self, vg: str, lv: str, add: tuple[str, ...] = (), remove: tuple[str, ...] = ()) -> None:
         """Add tags to a volume and take tags off it."""
         logicalvolumes.tag(vg, lv, add, remove)
+
+    # -- golden images
+
+    def images(self, directory: str) -> tuple[GoldenImage, ...]:
+        """The images that a cache holds, as their manifests tell."""
+        return goldenimages.images(directory)
+
+    def begin_image(self, hold: MakingImage, watch: Watch) -> bool:
+        """Be the only one who makes this image; whether it is still to be made. Cancelled while others make it, when the watch says so."""
+        nodefiles.make_directory(hold.directory, 0o700)
+        self._locks.take(hold.unfinished, f"{hold.directory}/{hold.key}.lock", watch.cancelled)
+        return not goldenimages.is_fresh(hold.directory, hold.key, hold.max_age)
+
+    def end_image(self, unfinished: str) -> None:
+        """Let others make the image whose unfinished file this was; the file goes, if it is still there."""
+        nodefiles.remove(unfinished)
+        self._locks.let_go(unfinished)
+
+    def keep_image(self, step: KeepImage, made_with: Mapping[str, str], watch: Watch) -> None:
+        """Put a finished image into the cache, and let others go for its room."""
+        goldenimages.keep(step, made_with, watch.cancelled)
+
+    def verify_image(self, step: VerifyImage, watch: Watch) -> None:
+        """Failed when an image of the cache is not what was made, or too large."""
+        goldenimages.verify(step, watch.cancelled)
+
+    def clone_image(self, step: CloneImage, watch: Watch) -> None:
+        """Copy an image onto a disk; Failed when it is not what was made: the disk holds nothing of use then."""
+        goldenimages.clone(step, watch.cancelled)
 
     # -- who uses what
 

@@ -20,7 +20,7 @@ from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Cancelled, DtcxenError, Failed
 from dtcxen_soap.joblog import JobLog
 from dtcxen_soap.journal import Held, Journal
-from dtcxen_soap.plans import Look, Mounted, Plan, Run, ServicesOff, Step, walk
+from dtcxen_soap.plans import Hold, Look, Plan, Run, Step, walk
 from dtcxen_soap.undorecords import undo_to_record
 from dtcxen_soap.vps import Secret
 
@@ -155,7 +155,7 @@ class _Execution:
         return max(self._percent, min(99, int(100 * (self._done + more) / self._whole)))
 
     def _do(self, step: Step, n: int, undo: ExitStack, scale: float) -> None:
-        if isinstance(step, Mounted | ServicesOff):
+        if isinstance(step, Hold):
             self._hold(step, n, undo, scale)
         elif isinstance(step, Look):
             self._look(step, undo, scale)
@@ -203,20 +203,23 @@ class _Execution:
 
     # -- holds and undo ---------------------------------------------------------------------------
 
-    def _hold(self, hold: Mounted | ServicesOff, n: int, undo: ExitStack, scale: float) -> None:
+    def _hold(self, hold: Hold, n: int, undo: ExitStack, scale: float) -> None:
         """Acquire, run the inner steps, always release; their undo outlives the hold, but runs within it if they fail."""
         with ExitStack() as held:
             with self._blame(hold):
                 record = actions.hold_record(hold, n, self._dom0)
                 self._journal.held(self._job, record.hold_id, record.kind, record.detail)
                 held.push(self._releaser(hold, record))
-                actions.acquire(hold, self._dom0)
+                wanted = actions.acquire(hold, self._dom0, self._watch)
             self._done += hold.weight * scale
             inner = held.enter_context(ExitStack())
-            self._run_all(hold.steps, inner, scale)
+            if wanted:
+                self._run_all(hold.steps, inner, scale)
+            else:
+                self._log.write(f"{_clock()} it is there already: {count(hold.steps)} steps are left out")
             undo.push(inner.pop_all())
 
-    def _releaser(self, hold: Mounted | ServicesOff, record: Held) -> Callable[..., None]:
+    def _releaser(self, hold: Hold, record: Held) -> Callable[..., None]:
         """A release for an ExitStack: trouble while another error is on its way is told beside it, else it is the error."""
         why = f"Release: {hold.why}"
 
@@ -276,7 +279,7 @@ class _Execution:
         if isinstance(step, Run):
             self._log.write(f"$ {self._clean(actions.command(step, self._dom0))}")
             actions.run(step, self._dom0, lambda line: self._log.output(self._clean(line)), self._patient)
-        elif not isinstance(step, Look | Mounted | ServicesOff):
+        elif not isinstance(step, Look | Hold):
             actions.perform(step, self._dom0, self._journal, self._patient)
 
     def _tidy(self, why: str, action: Callable[[], None]) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dtcxen_soap.accountfacts import AccountsFact, KeyFact
+from dtcxen_soap.imagefacts import ImageCache
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples, Sample
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
 
@@ -80,7 +81,7 @@ class NeedKept:
 
 @dataclass(frozen=True)
 class NeedInstall:
-    """What an installation of `os_type` leans on: Facts.node, .bundle, .taken_macs. With "" only the node's: no bundle."""
+    """What an installation of `os_type` leans on: Facts.node, .bundle, .cache, .taken_macs. With "" only the node's: no bundle."""
 
     vps: VpsId
     os_type: str = ""
@@ -359,7 +360,8 @@ class QemuFact:
 class BundleFact:
     """A bundle of os_dir: the scripts it has, its tarballs (both as names within `path`), and why it must not be run, if so.
 
-    `unsafe` is what others could have changed, `problems` what is wrong with its manifest, which may name its `boot_mode`.
+    `unsafe` is what others could have changed, `problems` what is wrong with its manifest, which may name its `boot_mode`, and may say that
+    install_os only `unpacks` the tarball. `identity` tells the tarballs from any others that may come under the same names.
     """
 
     name: str
@@ -369,6 +371,8 @@ class BundleFact:
     unsafe: tuple[str, ...] = ()
     boot_mode: BootMode | None = None
     problems: tuple[str, ...] = ()
+    unpacks: bool = False
+    identity: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -462,6 +466,7 @@ class Facts:
     node: NodeFact = NodeFact("", "", "", "")
     qemu: QemuFact = QemuFact()
     bundle: BundleFact | None = None
+    cache: ImageCache = ImageCache()
     taken_macs: Mapping[MacAddress, str] = field(default_factory=dict)
     hooks: HookFact = HookFact()
     isos: tuple[IsoFact, ...] = ()

@@ -207,6 +207,15 @@ def blank(path: str) -> bool:
     return False
 
 
+def size(path: str) -> int | None:
+    """How long a regular file is; None for anything else, or nothing, of that name."""
+    try:
+        status = os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
+
+
 def free_bytes(path: str) -> int:
     """What an ordinary file could still grow by in the file system that holds, or would hold, `path`."""
     while not os.path.exists(path):

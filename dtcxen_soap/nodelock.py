@@ -9,9 +9,9 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from dtcxen_soap.errors import Busy
+from dtcxen_soap.errors import Busy, Cancelled
 
 WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05
@@ -38,3 +38,29 @@ def _taken(handle: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+class Locks:
+    """Locks that outlive the call that took them, each under a name of its holder's, so that whoever ends a hold needs no handle."""
+
+    def __init__(self) -> None:
+        self._handles: dict[str, int] = {}
+
+    def take(self, name: str, path: str, cancelled: Callable[[], bool]) -> None:
+        """Wait for the lock of this file as long as it takes; Cancelled when `cancelled` says so."""
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            while not _taken(handle):
+                if cancelled():
+                    raise Cancelled("ended on request while another job had the lock")
+                time.sleep(_POLL_SECONDS)
+        except BaseException:
+            os.close(handle)
+            raise
+        self._handles[name] = handle
+
+    def let_go(self, name: str) -> None:
+        """Release what was taken under this name; fine when nothing was."""
+        handle = self._handles.pop(name, None)
+        if handle is not None:
+            os.close(handle)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import shlex
 
-from dtcxen_soap.plans import Mounted, Plan, Run, ServicesOff, Step
+from dtcxen_soap.plans import Hold, Plan, Run, Step
 
 
 def paste(argv: tuple[str, ...]) -> str:
@@ -16,7 +16,7 @@ def paste(argv: tuple[str, ...]) -> str:
     return " ".join(shlex.quote(word) for word in argv)
 
 
-_SHOWN_APART = {"why", "undo", "destroys", "weight", "may_fail", "steps", "argv", "decide", "content", "judge", "texts", "globs", "heads", "outcomes", "takes", "lock"}
+_SHOWN_APART = {"why", "undo", "destroys", "weight", "may_fail", "steps", "argv", "decide", "content", "judge", "texts", "globs", "heads", "outcomes", "takes", "lock", "made_from"}
 
 
 def _detail(step: Step) -> str:
@@ -49,7 +49,7 @@ def render(plan: Plan) -> tuple[str, ...]:
             lines.extend(f"{indent}   undo: {_detail(undo)}" for undo in step.undo)
             if step.may_fail:
                 lines.append(f"{indent}   if this fails, the rest goes on")
-            if isinstance(step, Mounted | ServicesOff):
+            if isinstance(step, Hold):
                 add(step.steps, indent + "   ")
                 lines.append(f"{indent}   release: {step.why}")
 

@@ -12,24 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dtcxen_soap.facts import Member, TreeFact
+from dtcxen_soap.imagesteps import CloneImage, KeepImage, MakingImage, VerifyImage
+from dtcxen_soap.onestep import OneStep
 from dtcxen_soap.vps import IpAddress, Mib, Secret, VpsId
 
 Content = str | Secret
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Base:
-    """`weight` is the step's share of the job's time, for the progress bar only.
-
-    With `may_fail` a failure is logged and the plan goes on. Once nothing but such steps is left the plan has succeeded and its undo is forgotten, so what drops the old
-    for good belongs there.
-    """
-
-    why: str
-    undo: tuple[Step, ...] = ()
-    destroys: str = ""
-    weight: int = 1
-    may_fail: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +31,7 @@ class Confinement:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run(_Base):
+class Run(OneStep):
     """Run a command of the node; with `chroot` a command of the guest, inside its tree.
 
     The environment is clean: PATH, locale, HOME and `env`. `marks` are texts that the output shows in this order, each another share of
@@ -73,7 +60,7 @@ class Run(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WriteFile(_Base):
+class WriteFile(OneStep):
     """Write a file of the node: whole or not at all, temporary beside it, fsynced, renamed."""
 
     path: str
@@ -82,7 +69,7 @@ class WriteFile(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakeDirectory(_Base):
+class MakeDirectory(OneStep):
     """Make a directory of the node and its parents; fine when it is there."""
 
     path: str
@@ -90,7 +77,7 @@ class MakeDirectory(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AllocateFile(_Base):
+class AllocateFile(OneStep):
     """Make an image file that reads as zeros: whole under a temporary name, then named. Fails if `path` exists."""
 
     path: str
@@ -100,14 +87,14 @@ class AllocateFile(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveFile(_Base):
+class RemoveFile(OneStep):
     """Remove a file of the node; fine when it is gone."""
 
     path: str
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenameFile(_Base):
+class RenameFile(OneStep):
     """Rename a file of the node, parents of the target made; fails if the target exists."""
 
     source: str
@@ -115,7 +102,7 @@ class RenameFile(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExchangeFile(_Base):
+class ExchangeFile(OneStep):
     """Put `source` in the place of `target` in one atomic move; the old target lives on as `keep`."""
 
     source: str
@@ -124,7 +111,7 @@ class ExchangeFile(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PinFile(_Base):
+class PinFile(OneStep):
     """Give a regular file of somebody's home, somewhere below `top`, a second name that only root can change; no link is followed."""
 
     top: str
@@ -133,7 +120,7 @@ class PinFile(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakeVolume(_Base):
+class MakeVolume(OneStep):
     """Make a logical volume, in a thin pool when `pool` names one; fails if the name exists. `tags` are LVM's."""
 
     vg: str
@@ -144,7 +131,7 @@ class MakeVolume(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveVolume(_Base):
+class RemoveVolume(OneStep):
     """Remove a logical volume; fine when it is gone, Failed while anything has it open.
 
     With `wipe` it is overwritten with zeros before, and stays if that fails; this may take hours.
@@ -156,7 +143,7 @@ class RemoveVolume(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RenameVolume(_Base):
+class RenameVolume(OneStep):
     """Rename a logical volume; fails if the target exists, fine when it was renamed already."""
 
     vg: str
@@ -165,7 +152,7 @@ class RenameVolume(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExchangeVolume(_Base):
+class ExchangeVolume(OneStep):
     """Put volume `source` in the place of `target`, which lives on as `keep`. Two renames: run again after a crash it ends its work."""
 
     vg: str
@@ -175,7 +162,7 @@ class ExchangeVolume(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TagVolume(_Base):
+class TagVolume(OneStep):
     """Add tags to a logical volume, and take tags off it."""
 
     vg: str
@@ -185,7 +172,7 @@ class TagVolume(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MustBeFree(_Base):
+class MustBeFree(OneStep):
     """Fail unless the VPS's domU is down by Xen's word and nobody holds these disks, right before they are touched.
 
     The plan may have waited for its thread since the survey. A path that does not exist is free.
@@ -197,7 +184,7 @@ class MustBeFree(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitGone(_Base):
+class WaitGone(OneStep):
     """Wait until Xen knows no domain of the VPS's name any more; Failed after `seconds`."""
 
     vps: VpsId
@@ -205,7 +192,7 @@ class WaitGone(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EndDomu(_Base):
+class EndDomu(OneStep):
     """End the VPS's domU at once, as pulling the plug does, and wait until it is gone; fine when it is gone already."""
 
     vps: VpsId
@@ -213,7 +200,7 @@ class EndDomu(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WatchBoot(_Base):
+class WatchBoot(OneStep):
     """Watch a domU that was just started until its console asks for a login or an address answers.
 
     The outcome tells which and after how long; Failed with the console's last lines after `seconds`, or when the domU ends or crashes meanwhile.
@@ -225,7 +212,7 @@ class WatchBoot(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Symlink(_Base):
+class Symlink(OneStep):
     """Make or replace a symbolic link of the node in one atomic move."""
 
     path: str
@@ -233,7 +220,7 @@ class Symlink(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakeAccount(_Base):
+class MakeAccount(OneStep):
     """Make a system user and its group, without a password; one that is there gets this group, home and login shell, and is let in again.
 
     `lock` is the node's lock file for accounts, as in the steps below.
@@ -248,7 +235,7 @@ class MakeAccount(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveAccount(_Base):
+class RemoveAccount(OneStep):
     """Let a system user in no more, end all that it runs, and remove it; fine when it is gone. Its files stay."""
 
     user: str
@@ -256,7 +243,7 @@ class RemoveAccount(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class AccountPassword(_Base):
+class AccountPassword(OneStep):
     """Set one password for these system users, hashed by us."""
 
     users: tuple[str, ...]
@@ -265,7 +252,7 @@ class AccountPassword(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class HtpasswdLine(_Base):
+class HtpasswdLine(OneStep):
     """Set a user's password in a file of Basic credentials, hashed by us; without a `password` take the user's lines out. All else stays."""
 
     path: str
@@ -275,7 +262,7 @@ class HtpasswdLine(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class MakeHome(_Base):
+class MakeHome(OneStep):
     """Make directory `name` in `top` a home that only root changes, and in it iso/, which is `uploader`'s unless that is "". No link is followed."""
 
     top: str
@@ -284,7 +271,7 @@ class MakeHome(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class WriteKeys(_Base):
+class WriteKeys(OneStep):
     """Make these lines all the SSH keys that open home `name` in `top`. No link is followed."""
 
     top: str
@@ -293,7 +280,7 @@ class WriteKeys(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RemoveBelow(_Base):
+class RemoveBelow(OneStep):
     """Remove a file, or a directory with all that is in it, somewhere below `top`; no link is followed. Fine when it is gone."""
 
     top: str
@@ -301,7 +288,7 @@ class RemoveBelow(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BlockVps(_Base):
+class BlockVps(OneStep):
     """Record in the journal why this VPS must not start or install until killVPSDisk; "" lifts it."""
 
     vps: VpsId
@@ -309,14 +296,14 @@ class BlockVps(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class NextTenancy(_Base):
+class NextTenancy(OneStep):
     """Raise the VPS's tenancy counter: earlier jobs, logs and kept disks become invisible."""
 
     vps: VpsId
 
 
 @dataclass(frozen=True, kw_only=True)
-class CheckTarball(_Base):
+class CheckTarball(OneStep):
     """Read a tarball's whole list of members and fail with what `judge` says of them ("" is fine); writes nothing."""
 
     path: str
@@ -324,7 +311,7 @@ class CheckTarball(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeWrite(_Base):
+class TreeWrite(OneStep):
     """Write a file inside a guest tree; no link leads out of it. Parents are made. `owner` is (uid, gid)."""
 
     tree: str
@@ -335,7 +322,7 @@ class TreeWrite(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeRemove(_Base):
+class TreeRemove(OneStep):
     """Remove a file inside a guest tree; fine when it is gone."""
 
     tree: str
@@ -343,7 +330,7 @@ class TreeRemove(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeSymlink(_Base):
+class TreeSymlink(OneStep):
     """Make or replace a link inside a guest tree; its target is text, for the guest to follow."""
 
     tree: str
@@ -352,7 +339,7 @@ class TreeSymlink(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeDirectory(_Base):
+class TreeDirectory(OneStep):
     """Make a directory inside a guest tree, and its parents."""
 
     tree: str
@@ -361,7 +348,7 @@ class TreeDirectory(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeCopy(_Base):
+class TreeCopy(OneStep):
     """Copy a directory of the node into a directory of a guest tree, under its own name."""
 
     tree: str
@@ -370,7 +357,7 @@ class TreeCopy(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreeCopyFile(_Base):
+class TreeCopyFile(OneStep):
     """Copy one file of the node into a guest tree, as `path`."""
 
     tree: str
@@ -380,7 +367,7 @@ class TreeCopyFile(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TreePassword(_Base):
+class TreePassword(OneStep):
     """Set a user's password in the tree's etc/shadow, hashed by us (SHA-512 crypt); no guest program runs."""
 
     tree: str
@@ -389,7 +376,7 @@ class TreePassword(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look(_Base):
+class Look(OneStep):
     """Look at the tree that earlier steps made, then plan the rest with `decide`, a pure function.
 
     `texts` are the files whose text it needs, `globs` the patterns of paths whose existence it asks,
@@ -404,7 +391,7 @@ class Look(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mounted(_Base):
+class Mounted(OneStep):
     """Hold: mount a file system for the inner steps; an image file gets a loop device that goes with it."""
 
     source: str
@@ -415,19 +402,19 @@ class Mounted(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServicesOff(_Base):
+class ServicesOff(OneStep):
     """Hold: no service starts inside the tree (policy-rc.d says no) for the inner steps."""
 
     tree: str
     steps: tuple[Step, ...]
 
 
-Hold = Mounted | ServicesOff
+Hold = Mounted | ServicesOff | MakingImage
 Action = (
     Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
     | CheckTarball | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
-    | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow
+    | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow | KeepImage | VerifyImage | CloneImage
 )
 Step = Action | Hold
 
@@ -478,5 +465,5 @@ def walk(steps: tuple[Step, ...]) -> Iterator[Step]:
     """Every step in the order of execution, a hold before its inner steps."""
     for step in steps:
         yield step
-        if isinstance(step, Mounted | ServicesOff):
+        if isinstance(step, Hold):
             yield from walk(step.steps)

@@ -73,7 +73,7 @@ def _pay(debt: Held | OwedUndo, job: int, dom0: Dom0, journal: Journal, log: Job
         log.write(f"undo: {step.why}")
         actions.run(step, dom0, log.output, Following(job, journal))
         return
-    if _due(step, dom0) and not isinstance(step, plans.Look | plans.Mounted | plans.ServicesOff):
+    if _due(step, dom0) and not isinstance(step, plans.Look | plans.Hold):
         log.write(f"undo: {step.why}")
         actions.perform(step, dom0, journal, Following(job, journal))
     journal.undo_done(job, debt.record)

@@ -188,14 +188,19 @@ class Settings:
     keep_old_disk_hours: int = _setting(_number(0, 24 * 365), "24", "How long the system before a reinstallation, or a disk that setupLVMDisks set aside, is kept; 0: not at all.")
     reinstall_in_place: str = _setting(_choice("allow", "refuse"), "allow", "Without room for a second disk: allow destroys the old system first, refuse refuses.")
 
+    image_cache: str = _setting(_path, "/var/lib/dtc-xen/images", "Golden images: what an installation made once, and later ones of the same system clone.", group="Installations")
+    image_cache_days: int = _setting(_number(1, 3650), "7", "After so many days the next installation makes the image anew, from what the mirror has then.")
+    image_cache_mib: Mib = _setting(_mib(0, 1 << 30), "16384", "What all images may take; those go that were not used for longest. 0: no images, every installation from scratch.")
+    image_build_mib: Mib = _setting(_mib(256, 1 << 24), "4096", "Space for a system while its image is made; the finished image is as small as its content.")
+    install_timeout_minutes: int = _setting(_number(1, 1440), "120", "Longest time that one step of an installation, or the check of a file system, may take.")
+    custom_postinstall_script: str = _setting(_optional(_path), "", "Program run at the end of every installation, as in the original.")
+
     debian_release: str = _setting(_DEVICE, "", "Debian release to install; empty: that of the node.", group="Debian installs")
     debian_repo: str = _setting(_URL, "", "Mirror to install from; empty: the node's own apt sources.", "DEBIAN_REPOS")
     debian_components: tuple[str, ...] = _setting(_packages, "main", "Components of debian_repo.")
     debian_keyring: str = _setting(_optional(_path), "", "Keyring that must have signed the release; empty: Debian's own archive keyring.")
     debian_added_debs: tuple[str, ...] = _setting(_packages, "openssh-server", "Packages installed beside the base system.")
     centos_added_rpms: tuple[str, ...] = _setting(_packages, "", "Packages installed beside the base system of RPM systems.")
-    install_timeout_minutes: int = _setting(_number(1, 1440), "120", "Longest time that one step of an installation, or the check of a file system, may take.")
-    custom_postinstall_script: str = _setting(_optional(_path), "", "Program run at the end of every installation, as in the original.")
 
     GATEWAY: tuple[IpAddress, ...] = _setting(_addresses, "", "Gateway of VPSes when the caller names none; at most one per IP version.", group="Guest network")
     NETMASK: ipaddress.IPv4Address | None = _setting(_optional(_ipv4), "", "Netmask of addresses that come without one.")

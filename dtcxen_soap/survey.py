@@ -46,6 +46,7 @@ from dtcxen_soap.facts import (
     NeedTenancy,
     PingFact,
 )
+from dtcxen_soap.imagefacts import ImageCache
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples
 from dtcxen_soap.ping import Echoes, ping_all
@@ -152,6 +153,7 @@ class Survey:
         return {
             "node": survey_node.node(self._dom0, settings),
             "bundle": survey_programs.bundle(settings, os_type),
+            "cache": ImageCache(self._dom0.images(settings.image_cache), self._dom0.free_bytes(settings.image_cache)) if os_type else ImageCache(),
             "taken_macs": survey_domu.taken_macs(self._dom0, settings),
         }
 

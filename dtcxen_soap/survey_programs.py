@@ -18,7 +18,7 @@ SCRIPTS = ("install_os", "custom_os", "setup_network", "last_stage_custom")
 TARBALLS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")
 MANIFEST = "manifest.json"
 PHASES = ("pre", "post", "error")
-_BOOT_MODE = "boot_mode"
+_BOOT_MODE, _UNPACKS = "boot_mode", "cache"
 _MOST_MANIFEST_BYTES = 1 << 20
 _BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _HOOK_NAME = re.compile(r"[A-Za-z0-9_-]+")
@@ -49,23 +49,30 @@ def bundle(settings: Settings, name: str) -> BundleFact | None:
     scripts = frozenset(each for each in SCRIPTS if each in files)
     tarballs = tuple(each for each in files if each.endswith(TARBALLS))
     manifest = (MANIFEST,) if MANIFEST in files else ()
-    mode, problems = _manifest(f"{path}/{MANIFEST}") if manifest else (None, ())
-    return BundleFact(name, path, scripts, tarballs, tuple(_objections(settings.os_dir, path, (*sorted(scripts), *tarballs, *manifest))), mode, problems)
+    mode, unpacks, problems = _manifest(f"{path}/{MANIFEST}") if manifest else (None, False, ())
+    unsafe = tuple(_objections(settings.os_dir, path, (*sorted(scripts), *tarballs, *manifest)))
+    return BundleFact(name, path, scripts, tarballs, unsafe, mode, problems, unpacks, tuple(_identity(f"{path}/{each}") for each in tarballs))
 
 
-def _manifest(path: str) -> tuple[BootMode | None, tuple[str, ...]]:
-    """The boot mode that a bundle's manifest names, and what is wrong with it; whatever else it holds is others' business."""
+def _identity(path: str) -> str:
+    """A file as it is now: another one under its name, or a change of it, has another identity."""
+    status = os.stat(path)
+    return f"{path} {status.st_dev}:{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
+
+
+def _manifest(path: str) -> tuple[BootMode | None, bool, tuple[str, ...]]:
+    """The boot mode that a bundle's manifest names, whether its install_os only unpacks, and what is wrong with it; all else is others' business."""
     try:
         manifest = json.loads(read_bytes(path, _MOST_MANIFEST_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        return None, (f"{path} cannot be read: {error}",)
+        return None, False, (f"{path} cannot be read: {error}",)
     if not isinstance(manifest, dict):
-        return None, (f"{path} is no JSON object",)
-    word = manifest.get(_BOOT_MODE)
+        return None, False, (f"{path} is no JSON object",)
+    word, unpacks = manifest.get(_BOOT_MODE), manifest.get(_UNPACKS, False)
     modes = {mode.value: mode for mode in INSTALLABLE}
-    if word is None or (isinstance(word, str) and word in modes):
-        return modes.get(word or ""), ()
-    return None, (f"{path}: {_BOOT_MODE} {json.dumps(word)} is none of {', '.join(modes)}",)
+    problems = [] if word is None or (isinstance(word, str) and word in modes) else [f"{path}: {_BOOT_MODE} {json.dumps(word)} is none of {', '.join(modes)}"]
+    problems += [] if isinstance(unpacks, bool) else [f"{path}: {_UNPACKS} {json.dumps(unpacks)} is neither true nor false"]
+    return (None, False, tuple(problems)) if problems else (modes.get(word or ""), unpacks, ())
 
 
 def _objections(os_dir: str, path: str, used: tuple[str, ...]) -> Iterator[str]:

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "facts", "settings", "plans",
+WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "imagefacts", "facts", "settings", "onestep", "imagesteps", "plans",
          "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
@@ -25,7 +25,7 @@ LAYERS = {
     "words": WORDS,
     "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "fsck", "hvm", "bsd", "rollback", "rescueseed", "rescue", "rescuesystem",
              "reports", "perfdata", "power", "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
-    "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "accountfiles", "tree", "treecopy", "shadow", "tarballs",
+    "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy", "shadow", "tarballs",
              "ramdisk", "claims", "terminals", "qmp", "dom0", "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey", "sampler"),
     "engine": ("actions", "execute", "recover", "workers", "jobs"),
     "catalogue": ("operations",),
@@ -59,7 +59,7 @@ OWNERS = {
     "signal": ("processes", "confine", "daemon", "cli"),
     "sqlite3": ("journal",),
     "threading": ("workers", "jobs", "journal"),
-    "concurrent": ("jobs", "wire", "daemon"),
+    "concurrent": ("jobs", "goldenimages", "wire", "daemon"),
     "asyncio": (),
     "socket": ("ping", "qmp", "daemon"),
     "ssl": (),

@@ -15,6 +15,7 @@ import posixpath
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import BundleFact, NodeFact
 from dtcxen_soap.install import contract, finish
+from dtcxen_soap.install.golden import Recipe
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import CheckTarball, Confinement, Run, ServicesOff, Step
 from dtcxen_soap.settings import Settings
@@ -65,12 +66,25 @@ def checks(bundle: BundleFact, most_bytes: int = contract.MOST_BYTES) -> tuple[S
 # -- into the tree --------------------------------------------------------------------------------
 
 
+def recipe(bundle: BundleFact, settings: Settings) -> Recipe | None:
+    """The tarball, where unpacking it is all that makes the system; None when a script makes it, which may do something else for every VPS."""
+    if len(bundle.tarballs) != 1 or (INSTALL in bundle.scripts and not bundle.unpacks):
+        return None
+    return Recipe(
+        made_from=(("bundle", bundle.name), *(("tarball", each) for each in bundle.identity)), fill=lambda tree: (_unpack(bundle, tree, settings),), programs=("tar",),
+        checks=checks(bundle), options="nosuid")
+
+
+def fill(bundle: BundleFact, guest: Guest, settings: Settings) -> tuple[Step, ...]:
+    """The bundle's system into the empty tree."""
+    return _script(INSTALL, bundle, guest, settings) or (_unpack(bundle, guest.tree, settings),)
+
+
 def steps(bundle: BundleFact, guest: Guest, settings: Settings, *, postinstall: tuple[Step, ...] = ()) -> tuple[Step, ...]:
-    """Everything between mounting the tree and unmounting it. `postinstall` runs before last_stage_custom, as in the original.
+    """Everything that follows once the system is in the tree. `postinstall` runs before last_stage_custom, as in the original.
 
     Services are kept off once there is a system: in the empty tree policy-rc.d would stand in its way.
     """
-    fill = _script(INSTALL, bundle, guest, settings) or (_unpack(bundle, guest, settings),)
     inner = (
         *_script(CUSTOM, bundle, guest, settings),
         finish.look(guest, own_network=NETWORK in bundle.scripts),
@@ -78,7 +92,7 @@ def steps(bundle: BundleFact, guest: Guest, settings: Settings, *, postinstall: 
         *postinstall,
         *_script(LAST, bundle, guest, settings),
     )
-    return (*fill, ServicesOff(why="Keep services from starting in the tree.", tree=guest.tree, steps=inner))
+    return (ServicesOff(why="Keep services from starting in the tree.", tree=guest.tree, steps=inner),)
 
 
 def _script(name: str, bundle: BundleFact, guest: Guest, settings: Settings) -> tuple[Step, ...]:
@@ -104,11 +118,11 @@ def overlays(settings: Settings) -> tuple[tuple[str, str], ...]:
     return (*ours, *(pair for pair in moved if pair[0] != pair[1]))
 
 
-def _unpack(bundle: BundleFact, guest: Guest, settings: Settings) -> Step:
+def _unpack(bundle: BundleFact, tree: str, settings: Settings) -> Step:
     """The tarball of a bundle without install_os; its file capabilities come along, which tar leaves out unless they are named."""
     (tarball,) = bundle.tarballs
     argv = ("tar", "--extract", "--numeric-owner", "--same-owner", "--preserve-permissions", "--acls", "--xattrs", "--xattrs-include=user.*",
-            "--xattrs-include=security.capability", "--directory", guest.tree, "--file", posixpath.join(bundle.path, tarball))
+            "--xattrs-include=security.capability", "--directory", tree, "--file", posixpath.join(bundle.path, tarball))
     return Run(
-        why=f"Unpack {tarball} into the tree.", argv=argv, contained=True, confinement=Confinement(writable=(guest.tree,)),
+        why=f"Unpack {tarball} into the tree.", argv=argv, contained=True, confinement=Confinement(writable=(tree,)),
         timeout_seconds=settings.install_timeout_minutes * 60, weight=_WEIGHT)

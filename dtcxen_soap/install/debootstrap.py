@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from dtcxen_soap.errors import Failed, ParameterFault, Refused
 from dtcxen_soap.facts import AptSource, NodeFact
+from dtcxen_soap.install.golden import Recipe
 from dtcxen_soap.install.guestkernel import MODES
+from dtcxen_soap.planprint import paste
 from dtcxen_soap.plans import Run, Step
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import BootMode
@@ -67,6 +69,12 @@ def refuse_unready(settings: Settings, node: NodeFact) -> None:
     for keyring in {source.signed_by for source in sources(settings, node)}:
         if keyring not in node.keyrings:
             raise Failed("Install Debian.", f"the keyring {keyring} is not there: nothing could be verified")
+
+
+def recipe(settings: Settings, node: NodeFact, boot: BootMode) -> Recipe:
+    """What the tree is made from: the command itself says it all, but for what the mirror has at the time."""
+    made_from = tuple((step.argv[0], paste(step.argv[1:])) for step in steps("TREE", settings, node, boot) if isinstance(step, Run))
+    return Recipe(made_from=made_from, fill=lambda tree: steps(tree, settings, node, boot), programs=(COMMANDS[0],))
 
 
 def steps(tree: str, settings: Settings, node: NodeFact, boot: BootMode = BootMode.DIRECT) -> tuple[Step, ...]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from dtcxen_soap.errors import ParameterFault, Refused
 from dtcxen_soap.facts import Facts
-from dtcxen_soap.install import bundle, contract, debootstrap, finish
+from dtcxen_soap.install import bundle, contract, debootstrap
+from dtcxen_soap.install import finish as finishing
+from dtcxen_soap.install.golden import Recipe
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import Run, Step
 from dtcxen_soap.settings import Settings
@@ -33,6 +35,11 @@ def boot_mode(facts: Facts) -> BootMode | None:
     return facts.bundle.boot_mode if facts.bundle else None
 
 
+def recipe(boot: BootMode, settings: Settings, facts: Facts) -> Recipe | None:
+    """How the type's tree is filled where that is the same for every VPS that boots so; None where it is not."""
+    return bundle.recipe(facts.bundle, settings) if facts.bundle is not None else debootstrap.recipe(settings, facts.node, boot)
+
+
 def checks(facts: Facts) -> tuple[Step, ...]:
     """What is verified before any disk is touched."""
     return bundle.checks(facts.bundle) if facts.bundle is not None else ()
@@ -47,11 +54,16 @@ def mount_options(facts: Facts) -> str:
 
 
 def fill(guest: Guest, settings: Settings, facts: Facts) -> tuple[Step, ...]:
-    """Everything between mounting the empty tree and unmounting the finished one."""
-    own = _postinstall(guest, settings)
+    """The system into the empty tree."""
     if facts.bundle is not None:
-        return bundle.steps(facts.bundle, guest, settings, postinstall=own)
-    return (*debootstrap.steps(guest.tree, settings, facts.node, guest.vps.boot), finish.look(guest), *own)
+        return bundle.fill(facts.bundle, guest, settings)
+    return debootstrap.steps(guest.tree, settings, facts.node, guest.vps.boot)
+
+
+def finish(guest: Guest, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """What makes it this VPS's own system, once it is in the tree."""
+    own = _postinstall(guest, settings)
+    return bundle.steps(facts.bundle, guest, settings, postinstall=own) if facts.bundle is not None else (finishing.look(guest), *own)
 
 
 def _postinstall(guest: Guest, settings: Settings) -> tuple[Step, ...]:

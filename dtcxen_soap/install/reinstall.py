@@ -8,12 +8,14 @@ all inputs were verified, and the plan says so. With start=true the job's proof 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from dtcxen_soap import accounts, configfile, disks, power, stores, volumes
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedMemory, NeedOsList, NeedTenancy
-from dtcxen_soap.install import ostypes
+from dtcxen_soap.install import golden, ostypes
+from dtcxen_soap.install.golden import Golden, Recipe
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Run, Step, WatchBoot
 from dtcxen_soap.requests import Reinstall
@@ -43,7 +45,7 @@ def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
 class _Build:
     """Where the new system is built: `image` becomes the root disk in the end; both are one when built in place.
 
-    `first` are kept disks of this VPS that go beforehand, for the room that they take.
+    `first` are kept disks of this VPS that go beforehand, for the room that they take. `golden` is the image to clone, None for an installation from scratch.
     """
 
     root: DiskFact
@@ -52,6 +54,12 @@ class _Build:
     tree: str
     in_place: bool
     first: tuple[KeptDisk, ...] = ()
+    golden: Golden | None = None
+
+    @property
+    def destroys(self) -> bool:
+        """Whether the old system goes before the new one is built."""
+        return self.in_place and not self.root.blank
 
     @property
     def old(self) -> str:
@@ -63,10 +71,12 @@ def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
     """The whole installation. Raises Refused, Missing, Busy or Failed before anything is planned."""
     root = _refuse(request, settings, facts)
     mode = bootmode.choose(request.boot_mode, ostypes.boot_mode(facts), settings, facts.node)
-    build = _place(request, root, settings, facts)
+    recipe = ostypes.recipe(mode, settings, facts)
+    cloned = golden.choose(request.vps, request.os_type, recipe, root.size_bytes, settings, facts)
+    build = dataclasses.replace(_place(request, root, settings, facts), golden=cloned)
     vps = _vps(request, mode, settings, facts)
     steps = (
-        *ostypes.checks(facts),
+        *_checks(build, settings, facts),
         *_prepare(request, build, settings, facts),
         _install(request, build, vps, settings, facts),
         *_swap_in(request, build, settings, facts),
@@ -74,7 +84,8 @@ def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
         *accounts.ensure_steps(vps.id, settings, facts),
         *_drop(build, vps, settings, facts),
     )
-    return Plan(f"install {request.os_type} on VPS {request.vps}", steps, notes=(*_notes(build, mode, settings), *accounts.notes(vps.id, settings, facts)),
+    notes = (*_cache_notes(build, recipe, settings, facts), *_notes(build, mode, settings), *accounts.notes(vps.id, settings, facts))
+    return Plan(f"install {request.os_type} on VPS {request.vps}", steps, notes=notes,
                 proof=_proof(request, vps, settings, facts), unproven="installed, does not boot", leaves_work=volumes.leaves_work(steps))
 
 
@@ -146,16 +157,34 @@ def _vps(request: Reinstall, mode: BootMode, settings: Settings, facts: Facts) -
         kernel, ramdisk, settings.XENU_EXTRA_PARM)
 
 
+def _cache_notes(build: _Build, recipe: Recipe | None, settings: Settings, facts: Facts) -> tuple[str, ...]:
+    if build.golden is not None:
+        made = build.golden.present
+        return (f"cloned from the image of {made.made:%Y-%m-%d %H:%M}Z" if made else "the first of its kind: its image is made first, and cloned from then on",)
+    why = golden.why_none(recipe, build.root.size_bytes, settings, facts)
+    return (f"installed from scratch: {why}",) if why else ()
+
+
 # -- steps ----------------------------------------------------------------------------------------
 
 
+def _checks(build: _Build, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """What is verified before any disk is touched; an image's inputs were when it was made."""
+    if build.golden is None:
+        return ostypes.checks(facts)
+    return golden.checks(build.golden, settings, before_destroying=Mib(build.root.size_bytes >> 20) if build.destroys else None)
+
+
 def _prepare(request: Reinstall, build: _Build, settings: Settings, facts: Facts) -> tuple[Step, ...]:
-    """A disk with an empty file system, and the mount point."""
-    program = _MKFS[settings.root_filesystem]
-    lost = "" if not build.in_place or build.root.blank else f"the system on {build.root.path}"
-    mkfs = Run(why=f"Make an {settings.root_filesystem} file system.", argv=(*program, "--", build.image), destroys=lost, weight=2)
+    """A disk with an empty file system or the clone of an image, and the mount point."""
+    lost = f"the system on {build.root.path}" if build.destroys else ""
     mount_point = MakeDirectory(why="Have a mount point.", path=build.tree)
-    return *_disk(request, build, settings, facts), mount_point, *build.store.used(build.image), mkfs
+    if build.golden is not None:
+        content = golden.clone_steps(build.golden, build.image, settings, zeroed=not build.destroys, destroys=lost)
+    else:
+        mkfs = (*_MKFS[settings.root_filesystem], "--", build.image)
+        content = (Run(why=f"Make an {settings.root_filesystem} file system.", argv=mkfs, destroys=lost, weight=2),)
+    return *_disk(request, build, settings, facts), mount_point, *build.store.used(build.image), *content
 
 
 def _disk(request: Reinstall, build: _Build, settings: Settings, facts: Facts) -> tuple[Step, ...]:
@@ -170,11 +199,12 @@ def _disk(request: Reinstall, build: _Build, settings: Settings, facts: Facts) -
 
 
 def _install(request: Reinstall, build: _Build, vps: Vps, settings: Settings, facts: Facts) -> Step:
-    """Mount, fill, finish, unmount."""
+    """Mount, fill unless it was cloned, finish, unmount."""
     guest = _guest(request, build, vps, settings, facts)
+    fill = ostypes.fill(guest, settings, facts) if build.golden is None else ()
     return Mounted(
         why="Mount the new root disk.", source=build.image, at=build.tree, fstype=settings.root_filesystem,
-        options=ostypes.mount_options(facts), steps=ostypes.fill(guest, settings, facts))
+        options=ostypes.mount_options(facts), steps=(*fill, *ostypes.finish(guest, settings, facts)))
 
 
 def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, facts: Facts) -> Guest:

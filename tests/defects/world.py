@@ -31,7 +31,7 @@ from dtcxen_soap.facts import (
 )
 from dtcxen_soap.install.debootstrap import COMMANDS, DEBIAN_KEYRING
 from dtcxen_soap.operations import Form, forms, prepare
-from dtcxen_soap.plans import Look, Mounted, Plan, Run, ServicesOff, Step, WriteFile
+from dtcxen_soap.plans import Hold, Look, Plan, Run, Step, WriteFile
 from dtcxen_soap.settings import Settings, load
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, Mib, Secret
 from dtcxen_soap.xen import bootmode
@@ -142,7 +142,7 @@ def _all(steps: tuple[Step, ...]) -> Iterator[Step]:
     for step in steps:
         yield step
         yield from _all(step.undo)
-        if isinstance(step, Mounted | ServicesOff):
+        if isinstance(step, Hold):
             yield from _all(step.steps)
         if isinstance(step, Look):
             yield from _all(step.decide(TREE))

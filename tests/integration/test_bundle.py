@@ -47,7 +47,8 @@ def install(settings: Settings, tmp_path: Path) -> Iterator[object]:
     subprocess.run(["mkfs.ext4", "-q", "-F", str(image)], check=True)
 
     def call(fact: BundleFact, made: Guest) -> str:
-        steps = (*bundle.checks(fact), Mounted(why="Mount.", source=str(image), at=str(at), fstype="ext4", steps=bundle.steps(fact, made, settings)))
+        inner = (*bundle.fill(fact, made, settings), *bundle.steps(fact, made, settings))
+        steps = (*bundle.checks(fact), Mounted(why="Mount.", source=str(image), at=str(at), fstype="ext4", steps=inner))
         journal = Journal(str(tmp_path / "journal.sqlite"))
         job = journal.begin("reinstallOS", made.vps.id, "admin", "job", (), len(steps))
         journal.started(job)

@@ -9,7 +9,7 @@ import pytest
 
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import BundleFact, Member, NodeFact
-from dtcxen_soap.install import bundle
+from dtcxen_soap.install import bundle, golden
 from dtcxen_soap.plans import CheckTarball, Look, Run, ServicesOff, walk
 from dtcxen_soap.settings import load
 from tests.unit.install.guests import TREE, guest, tree, written
@@ -53,14 +53,14 @@ def test_every_tarball_is_judged_and_only_a_lone_one_must_be_a_system() -> None:
 
 
 def test_the_scripts_run_in_the_originals_order_with_our_finish_before_setup_network() -> None:
-    steps = bundle.steps(FULL, guest(), SETTINGS, postinstall=(POST,))
+    steps = (*bundle.fill(FULL, guest(), SETTINGS), *bundle.steps(FULL, guest(), SETTINGS, postinstall=(POST,)))
     order = [step.argv[0].rpartition("/")[2] if isinstance(step, Run) else type(step).__name__ for step in walk(steps)]
     assert order == ["install_os", "ServicesOff", "custom_os", "Look", "setup_network", "post", "last_stage_custom"]
     assert isinstance(steps[1], ServicesOff) and steps[1].tree == TREE, "in the empty tree policy-rc.d would stand in the tarball's way"
 
 
 def test_every_script_is_confined_contained_and_told_the_originals_flags() -> None:
-    ran = [step for step in walk(bundle.steps(FULL, guest(), SETTINGS)) if isinstance(step, Run)]
+    ran = [step for step in walk((*bundle.fill(FULL, guest(), SETTINGS), *bundle.steps(FULL, guest(), SETTINGS))) if isinstance(step, Run)]
     assert len(ran) == 4
     for step in ran:
         assert step.contained and not step.chroot and not step.may_fail and step.timeout_seconds == 420
@@ -80,7 +80,7 @@ def test_the_originals_paths_are_there_also_on_a_self_contained_node() -> None:
 
 
 def test_a_lone_tarball_is_unpacked_confined_with_numeric_owners_and_capabilities() -> None:
-    unpack, off = bundle.steps(ONLY_TARBALL, guest(), SETTINGS)
+    (unpack,), (off,) = bundle.fill(ONLY_TARBALL, guest(), SETTINGS), bundle.steps(ONLY_TARBALL, guest(), SETTINGS)
     assert isinstance(unpack, Run) and unpack.contained and unpack.confinement is not None and unpack.confinement.writable == (TREE,)
     assert unpack.argv[0] == "tar" and {"--numeric-owner", "--acls", "--xattrs", "--xattrs-include=security.capability"} <= set(unpack.argv)
     assert unpack.argv[-4:] == ("--directory", TREE, "--file", "/usr/share/dtc-xen-os/plain/plain.tar.zst")
@@ -92,3 +92,14 @@ def test_without_setup_network_the_network_is_ours() -> None:
     for fact, ours in ((FULL, False), (changed(FULL, scripts=FULL.scripts - {"setup_network"}), True)):
         (look,) = [step for step in walk(bundle.steps(fact, guest(), SETTINGS)) if isinstance(step, Look)]
         assert ("etc/network/interfaces" in written(look.decide(debian))) is ours
+
+
+def test_only_what_is_the_same_for_every_vps_becomes_an_image() -> None:
+    """A script may do something else for every VPS, unless the bundle's maker says that it only unpacks."""
+    recipe = bundle.recipe(changed(ONLY_TARBALL, identity=("a",)), SETTINGS)
+    assert recipe is not None and [type(step) for step in recipe.checks] == [CheckTarball] and recipe.fill("/m") == bundle.fill(ONLY_TARBALL, guest(tree="/m"), SETTINGS)
+    assert bundle.recipe(FULL, SETTINGS) is None and bundle.recipe(changed(ONLY_TARBALL, tarballs=("a.tar", "b.tar")), SETTINGS) is None
+    said = bundle.recipe(changed(FULL, unpacks=True), SETTINGS)
+    assert said is not None and isinstance(said.fill("/m")[0], Run) and said.fill("/m")[0].argv[0] == "tar"
+    other = bundle.recipe(changed(ONLY_TARBALL, identity=("b",)), SETTINGS)
+    assert other is not None and golden.key(other, SETTINGS) != golden.key(recipe, SETTINGS)

@@ -10,15 +10,18 @@ import pytest
 from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Busy, Failed, Missing, Refused
 from dtcxen_soap.facts import AptSource, BundleFact, DiskFact, DomuFact, Facts, KeptDisk, Leftover, LvmFact, MemoryFact, NodeFact, Room, TenancyFact, VolumeGroup
+from dtcxen_soap.imagefacts import GoldenImage, ImageCache
+from dtcxen_soap.imagesteps import CloneImage, MakingImage, VerifyImage
 from dtcxen_soap.install import debootstrap, reinstall
+from dtcxen_soap.install import golden as golden_images
 from dtcxen_soap.planprint import render
 from dtcxen_soap.plans import MEMORY, ExchangeFile, MakeVolume, Mounted, RemoveFile, RenameFile, RenameVolume, Run, WatchBoot, WriteFile, walk
 from dtcxen_soap.settings import load
-from dtcxen_soap.vps import DiskRole, ImageType, MacAddress, Mib
+from dtcxen_soap.vps import BootMode, DiskRole, ImageType, MacAddress, Mib
 from dtcxen_soap.xen import bootmode
 
 GIB = 1 << 30
-CONFIG = "provisioning_mount_point=/m\nxen_config_dir=/x\nGATEWAY=192.0.2.1\nDNS=192.0.2.53\nvps_domain=example.net\nKERNEL_RELEASE=6.1.0\n"
+CONFIG = "provisioning_mount_point=/m\nxen_config_dir=/x\nGATEWAY=192.0.2.1\nDNS=192.0.2.53\nvps_domain=example.net\nKERNEL_RELEASE=6.1.0\nimage_cache_mib=0\n"
 SETTINGS = load(CONFIG).settings
 NODE = NodeFact(
     "node", "id", "bookworm", "6.1.0", kernels=frozenset({"/boot/vmlinuz-6.1.0", "/boot/initrd.img-6.1.0", "/lib/modules/6.1.0"}),
@@ -223,3 +226,68 @@ def test_the_configuration_and_its_own_postinstall_script():
 
 def test_ram_is_what_was_asked_for():
     assert request(ramsize="512").ram == Mib(512)
+
+
+# -- from the image cache -------------------------------------------------------------------------
+
+CACHING = load(CONFIG.replace("image_cache_mib=0", "image_cache=/c")).settings
+TOOLS = dataclasses.replace(NODE, commands=NODE.commands | set(golden_images.COMMANDS))
+RECIPE = debootstrap.recipe(CACHING, TOOLS, BootMode.DIRECT)
+IMAGE = GoldenImage(golden_images.key(RECIPE, CACHING), "debian", datetime(2026, 1, 1, tzinfo=UTC), "5ha256", 400 << 20)
+NO_IMAGE = dataclasses.replace(AGAIN, node=TOOLS, cache=ImageCache((), 100 * GIB))
+ONE_IMAGE = dataclasses.replace(NO_IMAGE, cache=ImageCache((IMAGE,), 0))
+
+
+def cached(facts, more="", **changed):
+    return reinstall.plan(request(**changed), load(CONFIG.replace("image_cache_mib=0", "image_cache=/c") + more).settings, facts)
+
+
+@pytest.mark.parametrize(("name", "facts"), [
+    ("image-first", NO_IMAGE), ("image-again", ONE_IMAGE), ("image-in-place", dataclasses.replace(ONE_IMAGE, room=Room(GIB)))])
+def test_plans_with_an_image(golden, name, facts):
+    text = "\n".join(render(cached(facts))) + "\n"
+    assert "hunter2" not in text and "192.0.2.10" not in text.partition("Clone the image")[0], "nothing of one VPS is in what all share"
+    golden(f"plans/reinstall-debian-{name}.txt", text)
+
+
+def test_what_is_destroyed_for_an_image_is_destroyed_after_its_verification():
+    steps = list(walk(cached(dataclasses.replace(ONE_IMAGE, room=Room(GIB))).steps))
+    (verify,) = [place for place, step in enumerate(steps) if isinstance(step, VerifyImage)]
+    (clone,) = [place for place, step in enumerate(steps) if isinstance(step, CloneImage)]
+    assert verify < clone and steps[clone].destroys and not steps[clone].zeroed, "what the old system left would shine through"
+    assert not any(step.destroys for step in steps[:clone])
+
+
+@pytest.mark.parametrize(("facts", "more"), [
+    (ONE_IMAGE, "image_cache_mib=0"), (ONE_IMAGE, "root_filesystem=xfs"), (dataclasses.replace(ONE_IMAGE, node=NODE), ""),
+    (dataclasses.replace(NO_IMAGE, cache=ImageCache((), 5 * GIB)), "")], ids=["off", "xfs", "no tools", "no room"])
+def test_without_an_image_it_is_installed_from_scratch_and_says_why(facts, more):
+    facts = dataclasses.replace(facts, node=dataclasses.replace(facts.node, commands=facts.node.commands | {"mkfs.xfs"}))
+    plan = cached(facts, more)
+    assert not [step for step in walk(plan.steps) if isinstance(step, CloneImage)]
+    assert ("from scratch" in plan.notes[0]) is (more != "image_cache_mib=0"), plan.notes
+
+
+@pytest.mark.parametrize(("image", "more"), [
+    (dataclasses.replace(IMAGE, made=datetime(2025, 12, 20, tzinfo=UTC)), ""), (IMAGE, "debian_release=trixie"), (IMAGE, "root_filesystem=ext3"),
+    (IMAGE, "debian_added_debs=vim")], ids=["old", "release", "file system", "packages"])
+def test_an_image_that_is_old_or_of_something_else_is_made_anew(image, more):
+    node = dataclasses.replace(TOOLS, commands=TOOLS.commands | {"mkfs.ext3"})
+    plan = cached(dataclasses.replace(NO_IMAGE, node=node, cache=ImageCache((image,), 100 * GIB)), more)
+    assert [step.max_age.days for step in walk(plan.steps) if isinstance(step, MakingImage)] == [7]
+
+
+def test_an_image_that_does_not_fit_is_refused():
+    with pytest.raises(Refused, match="osType: debian needs a root disk of 3072 MiB, and this one has 2048"):
+        cached(dataclasses.replace(ONE_IMAGE, cache=ImageCache((dataclasses.replace(IMAGE, size_bytes=3 * GIB),), 0)))
+
+
+def test_two_that_want_the_same_image_never_share_a_file():
+    paths = {step.unfinished for vps in ("01", "02") for step in walk(cached(NO_IMAGE, vpsname=vps).steps) if isinstance(step, MakingImage)}
+    assert len(paths) == 2
+
+
+def test_blocks_are_shared_only_where_the_node_overcommits():
+    for more, share in (("", False), ("overcommit=yes", True)):
+        (clone,) = [step for step in walk(cached(ONE_IMAGE, more).steps) if isinstance(step, CloneImage)]
+        assert clone.share is share
