@@ -38,7 +38,7 @@ xenlab-full: setup-test ## all of the lab, the short one included
 	DTCXEN_XENLAB=full $(PYTHON) -m pytest tests/xenlab
 
 bench: setup-test ## what it costs, as ratios measured in one run; needs root and a quiet machine
-	for file in disks throughput startup ping reinstall; do $(PYTHON) bench/$$file.py || exit 1; done
+	for file in disks throughput startup ping reinstall images; do $(PYTHON) bench/$$file.py || exit 1; done
 
 lint: setup-test ## ruff, mypy and the house rules
 	$(PYTHON) -m pytest -q tests/test_house.py

@@ -1,4 +1,4 @@
-"""reinstallOS of Debian through the real daemon against plain mmdebstrap plus mkfs of the same packages.
+"""reinstallOS of Debian from scratch (no image cache) through the real daemon against plain mmdebstrap plus mkfs of the same packages.
 
 Both in turn in one run, as root: medians and their ratio. The plain way is what an admin would
 type: an image, a file system, a mount, mmdebstrap with the same sources, unmount.
@@ -55,7 +55,7 @@ def daemons(node: Node) -> float:
 
 def main(rounds: int = 3) -> None:
     """Run both ways in turn."""
-    with tempfile.TemporaryDirectory() as directory, Node(Path(directory) / "node") as node:
+    with tempfile.TemporaryDirectory() as directory, Node(Path(directory) / "node", image_cache_mib="0") as node:
         settings = node.settings
         survey = Survey(settings, Dom0(), Journal(settings.journal_path + ".bench"), lambda vps: "")
         (step,) = debootstrap.steps(f"{directory}/tree", settings, survey.fill((NeedInstall(VpsId(1), "debian"),)).node)

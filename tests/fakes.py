@@ -25,6 +25,8 @@ from dtcxen_soap import accountfiles, logicalvolumes
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Cancelled, Failed
 from dtcxen_soap.facts import Member, TreeFact
+from dtcxen_soap.imagefacts import GoldenImage
+from dtcxen_soap.imagesteps import CloneImage, KeepImage, MakingImage, VerifyImage
 from dtcxen_soap.plans import MakeAccount, Run
 from dtcxen_soap.processes import Ran, Watch, unheard
 from dtcxen_soap.terminals import Terminal
@@ -121,6 +123,7 @@ class ScriptedDom0(Dom0):
         self.groups: dict[int, int] = {}
         self.installed: frozenset[str] | None = None
         self.members: dict[str, tuple[Member, ...]] = {}
+        self.golden: dict[str, tuple[GoldenImage, ...]] = {}
         self.free = 1 << 40
         self.kernel_release = "6.1.0-test"
         self.node_name = "node.example.com"
@@ -432,6 +435,26 @@ class ScriptedDom0(Dom0):
 
     def tree(self, root: str) -> ScriptedTree:
         return ScriptedTree(root, self)
+
+    def images(self, directory: str) -> tuple[GoldenImage, ...]:
+        return self.golden.get(directory, ())
+
+    def begin_image(self, hold: MakingImage, watch: Watch) -> bool:
+        self._note("begin_image", hold.key)
+        return all(image.key != hold.key for image in self.images(hold.directory))
+
+    def end_image(self, unfinished: str) -> None:
+        self._note("end_image", unfinished)
+        self.memory.forget(unfinished)
+
+    def keep_image(self, step: KeepImage, made_with: Mapping[str, str], watch: Watch) -> None:
+        self._note("keep_image", step.key, dict(made_with))
+
+    def verify_image(self, step: VerifyImage, watch: Watch) -> None:
+        self._note("verify_image", step.key)
+
+    def clone_image(self, step: CloneImage, watch: Watch) -> None:
+        self._note("clone_image", step.key, step.target)
 
     def check_tarball(self, path: str, judge: Callable[[Iterable[Any]], str], watch: Watch | None = None) -> None:
         self._note("check_tarball", path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from dtcxen_soap.dom0 import Ran
 from dtcxen_soap.errors import Cancelled, Failed
 from dtcxen_soap.execute import count, execute
 from dtcxen_soap.facts import JobFact, Member, TreeFact
+from dtcxen_soap.imagefacts import GoldenImage
+from dtcxen_soap.imagesteps import KeepImage, MakingImage
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.plans import (
     AllocateFile,
@@ -266,6 +269,29 @@ def test_services_are_forbidden_and_then_as_before(journal: Recording, dom0: Scr
     go(journal, dom0, ServicesOff(why="No services.", tree="/m", steps=(run("apt"),)))
     assert b"exit 101" in seen[0]
     assert dom0.files.get(f"/m/{POLICY}") == (before.encode() if before else None)
+
+
+def making(*steps: Step) -> MakingImage:
+    return MakingImage(why="Make the image.", directory="/c", key="k", max_age=timedelta(days=1), unfinished="/c/.making-k", steps=steps)
+
+
+def test_an_image_is_made_unless_it_is_there_by_then(journal: Recording, dom0: ScriptedDom0) -> None:
+    """Whoever waited for another job's image leaves the steps out, and goes on."""
+    dom0.answers |= {"mkfs": "", "clone": "", "tar": "tar 1.0\n"}
+    keep = KeepImage(why="Keep.", directory="/c", key="k", os_type="x", source="/c/.making-k", made_from=(), programs=("tar",), most_bytes=1)
+    go(journal, dom0, making(run("mkfs"), keep), run("clone"))
+    assert dom0.argvs == (("mkfs",), ("clone",)) and ("keep_image", "k", {"tar": "tar 1.0"}) in dom0.calls and ("end_image", "/c/.making-k") in dom0.calls
+    dom0.ran.clear()
+    dom0.golden["/c"] = (GoldenImage("k", "x", datetime(2026, 1, 1, tzinfo=UTC), "5ha", 1),)
+    go(journal, dom0, making(run("mkfs"), keep), run("clone"))
+    assert dom0.argvs == (("clone",),)
+
+
+def test_an_image_that_could_not_be_made_lets_the_next_one_try(journal: Recording, dom0: ScriptedDom0) -> None:
+    dom0.answers["mkfs"] = Ran(1, "no space")
+    with pytest.raises(Failed, match="mkfs"):
+        go(journal, dom0, making(run("mkfs")), run("clone"))
+    assert ("end_image", "/c/.making-k") in dom0.calls and dom0.argvs == (("mkfs",),)
 
 
 def test_every_kind_of_step_does_its_own(journal: Recording, dom0: ScriptedDom0) -> None:
