@@ -6,6 +6,7 @@ The system is a small tarball, so that a round takes seconds; Debian itself is c
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
@@ -21,6 +22,8 @@ import pytest
 import requests
 import zeep.exceptions
 
+from dtcxen_soap import goldenimages, nodefiles
+from dtcxen_soap.imagesteps import CloneImage, KeepImage
 from tests.bundles import TARBALL, make_bundle
 from tests.node import Node
 
@@ -249,3 +252,44 @@ def test_killed_while_it_is_made(node: ImageNode) -> None:
     begun = time.monotonic()
     node.done("01")
     assert time.monotonic() - begun < 60, "no lock of the dead is waited for"
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_where_the_file_system_can_a_clone_shares_its_blocks_with_the_image(tmp_path: Path, share: bool) -> None:
+    """XFS; only where the node overcommits, since what a guest writes later takes new blocks."""
+    small, at = tmp_path / "small.img", tmp_path / "xfs"
+    at.mkdir()
+    subprocess.run(["truncate", "-s", "400M", str(small)], check=True)
+    subprocess.run(["mkfs.xfs", "-q", str(small)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(small), str(at)], check=True)
+    try:
+        (at / "made.img").write_bytes(os.urandom(64 << 20))
+        digest = hashlib.sha256((at / "made.img").read_bytes()).digest()
+        step = KeepImage(why="Keep.", directory=str(at), key="a" * 64, os_type="x", source=str(at / "made.img"), made_from=(), programs=(), most_bytes=1 << 40)
+        goldenimages.keep(step, {}, lambda: False)
+        nodefiles.allocate(str(at / "disk.img"), 80 << 20, True, 0o600)
+        os.sync()
+        free = nodefiles.free_bytes(str(at))
+        goldenimages.clone(CloneImage(why="Clone.", directory=str(at), key="a" * 64, target=str(at / "disk.img"), share=share), lambda: False)
+        os.sync()
+        assert (free - nodefiles.free_bytes(str(at)) < 1 << 20) is share
+        assert hashlib.sha256((at / "disk.img").read_bytes()[:64 << 20]).digest() == digest
+    finally:
+        subprocess.run(["umount", str(at)], check=True)
+
+
+def test_what_a_disk_held_before_does_not_shine_through(tmp_path: Path) -> None:
+    """An image has holes; a disk that is not known to read as zeros has them overwritten."""
+    with (tmp_path / "made.img").open("wb") as file:
+        for place, text in ((0, b"begin"), (5 << 20, b"middle"), (9 << 20, b"end")):
+            file.seek(place)
+            file.write(text)
+        file.truncate(10 << 20)
+    made = (tmp_path / "made.img").read_bytes()
+    step = KeepImage(why="Keep.", directory=str(tmp_path), key="b" * 64, os_type="x", source=str(tmp_path / "made.img"), made_from=(), programs=(), most_bytes=1 << 40)
+    goldenimages.keep(step, {}, lambda: False)
+    for zeroed in (False, True):
+        (tmp_path / "disk").write_bytes(b"\xff" * (12 << 20))
+        goldenimages.clone(CloneImage(why="Clone.", directory=str(tmp_path), key="b" * 64, target=str(tmp_path / "disk"), zeroed=zeroed), lambda: False)
+        disk = (tmp_path / "disk").read_bytes()
+        assert (disk[:10 << 20] == made) is not zeroed and disk[10 << 20:] == b"\xff" * (2 << 20)
