@@ -57,6 +57,32 @@ def test_an_image_file_is_installed_booted_measured_and_removed(lab: Lab) -> Non
     lab.remove(32)
 
 
+@pytest.fixture
+def caching(lab: Lab) -> Iterator[None]:
+    """The bundle's maker says that its install_os only unpacks."""
+    directory = f"/usr/share/dtc-xen-os/{BUNDLE}"
+    lab.push(directory, {"manifest.json": b'{"cache": true}'}, 0o644)
+    with lab.settings(image_build_mib="1024"):
+        yield
+    lab.ssh(f"rm -rf {directory}/manifest.json /var/lib/dtc-xen/images")
+
+
+@pytest.mark.usefixtures("caching")
+def test_a_volume_gets_a_clone_of_the_image_and_boots(lab: Lab) -> None:
+    lab.setup(33)
+    with lab.timed("installation that makes the image"):
+        lab.done(lab.reinstall(33, PASSWORD, bootMode="direct"), 900)
+    with lab.timed("installation from the image, onto a volume"):
+        job = lab.reinstall(33, PASSWORD, bootMode="direct")
+        lab.done(job, 900)
+    assert "note: cloned from the image" in lab.job_log(job, 200)
+    assert lab.rpc("startVPS", vpsname="33") == ["OK", "Started xen33"]
+    lab.ping(33, 400)
+    with lab.signed_in(33, PASSWORD) as root:
+        assert int(root.run("df --output=size -m / | tail -n 1")) > 800, "grown to its volume"
+    lab.remove(33)
+
+
 def test_an_iso_boots_an_hvm_guest_that_outlives_the_daemon(lab: Lab) -> None:
     lab.setup(50, disk=128)
     lab.zeroed(50)
