@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dtcxen_soap.accountfacts import AccountsFact, KeyFact
+from dtcxen_soap.osfacts import OsTypeFact
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples, Sample
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
 
@@ -80,7 +81,7 @@ class NeedKept:
 
 @dataclass(frozen=True)
 class NeedInstall:
-    """What an installation of `os_type` leans on: Facts.node, .bundle, .taken_macs. With "" only the node's: no bundle."""
+    """What an installation of `os_type` leans on: Facts.node, .bundle, .os_type, .taken_macs. With "" only the node's: no bundle."""
 
     vps: VpsId
     os_type: str = ""
@@ -115,7 +116,7 @@ class NeedPings:
 
 @dataclass(frozen=True)
 class NeedOsList:
-    """Names of the bundles: Facts.bundles."""
+    """Names of the bundles, and of what os.d describes well: Facts.bundles, .os_types."""
 
 
 @dataclass(frozen=True)
@@ -462,11 +463,13 @@ class Facts:
     node: NodeFact = NodeFact("", "", "", "")
     qemu: QemuFact = QemuFact()
     bundle: BundleFact | None = None
+    os_type: OsTypeFact | None = None
     taken_macs: Mapping[MacAddress, str] = field(default_factory=dict)
     hooks: HookFact = HookFact()
     isos: tuple[IsoFact, ...] = ()
     pings: tuple[PingFact, ...] = ()
     bundles: tuple[str, ...] = ()
+    os_types: tuple[str, ...] = ()
     jobs: tuple[JobFact, ...] = ()
     log: str | None = None
     samples: tuple[Sample, ...] = ()
