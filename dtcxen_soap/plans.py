@@ -37,10 +37,12 @@ class Confinement:
     """Where a program of others runs: a private mount namespace in which only `writable` can be written.
 
     `overlays` lays our directories over the node's, as (ours, over): bundles find our scripts at the original's paths even where those do not exist.
+    `furnished` is a tree that has a /proc and a small /dev meanwhile, for what the program itself starts inside it.
     """
 
     writable: tuple[str, ...]
     overlays: tuple[tuple[str, str], ...] = ()
+    furnished: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -146,8 +146,10 @@ _RPM = _text(r"[A-Za-z0-9][A-Za-z0-9.+_:~-]{0,199}", "a package's name")
 _GROUP = _text(r"\^?[A-Za-z0-9][A-Za-z0-9._-]{0,99}", "a group's id, as `dnf group list --ids` shows it")
 _RELEASEVER = _text(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}", "a release as $releasever is to be")
 _REPOSITORY = _text(r"(?!main$)[A-Za-z0-9][A-Za-z0-9._-]{0,63}", "a name of letters, digits and ._-, not main")
-_DNF_URL = _url("https", "http", "file", without=",\"'")
-_APT_URL = _url("https", "http", "file", without="[]\"'")
+_DNF_LIST = _url("https", "http", "file")
+_DNF_URL = _url("https", "http", "file", without=",")
+"""dnf takes a comma in baseurl for the end of one of several."""
+_APT_URL = _url("https", "http", "file", without="[]")
 
 
 # -- which keys there are -------------------------------------------------------------------------
@@ -161,8 +163,8 @@ class _Key:
 
 _COMMON = {"label": _Key(_words(100)), "help": _Key(_words(1000)), "boot_mode": _Key(_boot_mode)}
 _REPOSITORY_KEYS = {
-    "name": _Key(_REPOSITORY, True), "gpgkey": _Key(_one_or_more(_path), True), "baseurl": _Key(_one_or_more(_DNF_URL)), "mirrorlist": _Key(_DNF_URL),
-    "metalink": _Key(_DNF_URL), "repo_gpgcheck": _Key(_true_false)}
+    "name": _Key(_REPOSITORY, True), "gpgkey": _Key(_one_or_more(_path), True), "baseurl": _Key(_one_or_more(_DNF_URL)), "mirrorlist": _Key(_DNF_LIST),
+    "metalink": _Key(_DNF_LIST), "repo_gpgcheck": _Key(_true_false)}
 _WAYS = ("baseurl", "mirrorlist", "metalink")
 _INSTALLERS: dict[str, tuple[type[Any], dict[str, _Key]]] = {
     "debootstrap": (SuiteDescription, {

@@ -1,4 +1,4 @@
-"""What can be installed, behind one door: Debian by its settings, and the bundles of os_dir.
+"""What can be installed, behind one door: Debian by its settings, the bundles of os_dir, and what os.d describes.
 
 Everything that differs between OS types is asked here, so that reinstall.py knows none of them: whether
 the type can be installed, what is checked before anything is touched, how the tree is filled.
@@ -6,10 +6,11 @@ the type can be installed, what is checked before anything is touched, how the t
 
 from __future__ import annotations
 
-from dtcxen_soap.errors import ParameterFault, Refused
-from dtcxen_soap.facts import Facts
-from dtcxen_soap.install import bundle, contract, debootstrap, finish
+from dtcxen_soap.errors import Failed, ParameterFault, Refused
+from dtcxen_soap.facts import BundleFact, Facts
+from dtcxen_soap.install import bundle, contract, debootstrap, dnf, finish
 from dtcxen_soap.install.guest import Guest
+from dtcxen_soap.osfacts import OsTypeFact, RemoteBundle, RpmDescription, SuiteDescription
 from dtcxen_soap.plans import Run, Step
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import BootMode
@@ -19,17 +20,39 @@ from dtcxen_soap.vps import BootMode
 
 def refuse_unready(os_type: str, settings: Settings, facts: Facts) -> None:
     """Raise Refused when this node has no such type, Failed when it lacks what the type needs."""
-    if facts.bundle is not None:
+    if facts.os_type is not None:
+        _refuse_undescribed(facts.os_type, facts.bundle)
+        _refuse_unready_described(facts.os_type, facts)
+    elif facts.bundle is not None:
         bundle.refuse_unready(facts.bundle, facts.node)
     elif os_type == debootstrap.OS_TYPE:
         debootstrap.refuse_unready(settings, facts.node)
     else:
-        known = ", ".join((debootstrap.OS_TYPE, *facts.bundles))
+        known = ", ".join((debootstrap.OS_TYPE, *facts.bundles, *facts.os_types))
         raise Refused(ParameterFault("reinstallOS", "osType", "InvalidParameter", f"{os_type!r} cannot be installed here", f"one of {known}"))
+
+
+def _refuse_undescribed(os_type: OsTypeFact, twin: BundleFact | None) -> None:
+    """Raise Failed unless the description is whole, the only one of its name, and its keys are there."""
+    twins = (f"{twin.path} and {os_type.path} are both called {os_type.name}: remove or rename one of them",) if twin else ()
+    if problems := (*twins, *os_type.problems, *os_type.lacking):
+        raise Failed(f"Install {os_type.name}.", "; ".join(problems))
+
+
+def _refuse_unready_described(os_type: OsTypeFact, facts: Facts) -> None:
+    match os_type.description:
+        case SuiteDescription():
+            debootstrap.refuse_without_tools(f"Install {os_type.name}.", facts.node)
+        case RpmDescription() as described:
+            dnf.refuse_unready(described, facts.node)
+        case RemoteBundle():
+            raise Failed(f"Install {os_type.name}.", "remote")
 
 
 def boot_mode(facts: Facts) -> BootMode | None:
     """The boot mode that the type itself asks for."""
+    if facts.os_type is not None:
+        return facts.os_type.description.boot_mode if facts.os_type.description else None
     return facts.bundle.boot_mode if facts.bundle else None
 
 
@@ -51,7 +74,18 @@ def fill(guest: Guest, settings: Settings, facts: Facts) -> tuple[Step, ...]:
     own = _postinstall(guest, settings)
     if facts.bundle is not None:
         return bundle.steps(facts.bundle, guest, settings, postinstall=own)
-    return (*debootstrap.steps(guest.tree, settings, facts.node, guest.vps.boot), finish.look(guest), *own)
+    return (*_system(guest, settings, facts), finish.look(guest), *own)
+
+
+def _system(guest: Guest, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """What fills the tree, whoever the VPS is."""
+    match facts.os_type.description if facts.os_type else None:
+        case SuiteDescription() as suite:
+            return debootstrap.described_steps(guest.tree, suite, settings, guest.vps.boot)
+        case RpmDescription() as rpms:
+            return dnf.steps(guest.tree, rpms, settings, guest.vps.boot)
+        case _:
+            return debootstrap.steps(guest.tree, settings, facts.node, guest.vps.boot)
 
 
 def _postinstall(guest: Guest, settings: Settings) -> tuple[Step, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 
@@ -130,7 +131,8 @@ gpgcheck = false
     (RPM + 'gpgkey2 = "/x"', "repositories, number 1: gpgkey2: unknown; did you mean gpgkey?"),
     (RPM.replace('"coreutils"', '"-x"'), "packages: "),
     (RPM.replace('"coreutils"', '"@core"'), "packages: "),
-    (RPM.replace("https://mirrors.example/", "https://mirrors.example/,http://x/"), "repositories, number 1: metalink: "),
+    (RPM.replace('metalink = "', 'baseurl = "http://x/,'), "repositories, number 1: baseurl: "),
+    (RPM.replace("https://mirrors.example/", "https://mirrors.example/ gpgcheck=0"), "repositories, number 1: metalink: "),
     (RPM.replace("[[repositories]]", "[repositories]"), "repositories: expected at least one table [[repositories]]"),
     (RPM.partition("[[")[0], "repositories: it is missing"),
     (RPM + RPM.partition("\n[[")[2].join(("[[", "")), "repositories: baseos is there more than once"),
@@ -143,6 +145,18 @@ gpgcheck = false
 def test_what_is_not_taken(text: str, problem: str):
     (told,) = problems(text)
     assert told.startswith(problem)
+
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "etc/dtc-xen/os.d").iterdir())
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_the_examples_are_descriptions(file: Path):
+    assert file.name.endswith(".toml.example") and described(file.read_text(), file.name.partition(".")[0]).label
+
+
+def test_there_is_an_example_of_each_installer():
+    assert {type(described(file.read_text())) for file in EXAMPLES} == {kind for kind, _ in osdescription._INSTALLERS.values()}
 
 
 def test_a_built_in_name_is_taken():
