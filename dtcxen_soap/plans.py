@@ -326,6 +326,14 @@ class CheckTarball(_Base):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckDigest(_Base):
+    """Read a file of the node to its end and fail unless its SHA-256 is this one; one that is not is removed, so that nobody ever uses it."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TreeWrite(_Base):
     """Write a file inside a guest tree; no link leads out of it. Parents are made. `owner` is (uid, gid)."""
 
@@ -427,7 +435,7 @@ class ServicesOff(_Base):
 Hold = Mounted | ServicesOff
 Action = (
     Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
-    | CheckTarball | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
+    | CheckTarball | CheckDigest | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
     | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow
 )

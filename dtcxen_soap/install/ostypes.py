@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dtcxen_soap.errors import Failed, ParameterFault, Refused
 from dtcxen_soap.facts import BundleFact, Facts
-from dtcxen_soap.install import bundle, contract, debootstrap, dnf, finish
+from dtcxen_soap.install import bundle, contract, debootstrap, dnf, finish, remotebundle
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.osfacts import OsTypeFact, RemoteBundle, RpmDescription, SuiteDescription
 from dtcxen_soap.plans import Run, Step
@@ -22,7 +22,7 @@ def refuse_unready(os_type: str, settings: Settings, facts: Facts) -> None:
     """Raise Refused when this node has no such type, Failed when it lacks what the type needs."""
     if facts.os_type is not None:
         _refuse_undescribed(facts.os_type, facts.bundle)
-        _refuse_unready_described(facts.os_type, facts)
+        _refuse_unready_described(facts.os_type, settings, facts)
     elif facts.bundle is not None:
         bundle.refuse_unready(facts.bundle, facts.node)
     elif os_type == debootstrap.OS_TYPE:
@@ -39,14 +39,14 @@ def _refuse_undescribed(os_type: OsTypeFact, twin: BundleFact | None) -> None:
         raise Failed(f"Install {os_type.name}.", "; ".join(problems))
 
 
-def _refuse_unready_described(os_type: OsTypeFact, facts: Facts) -> None:
+def _refuse_unready_described(os_type: OsTypeFact, settings: Settings, facts: Facts) -> None:
     match os_type.description:
         case SuiteDescription():
             debootstrap.refuse_without_tools(f"Install {os_type.name}.", facts.node)
         case RpmDescription() as described:
             dnf.refuse_unready(described, facts.node)
-        case RemoteBundle():
-            raise Failed(f"Install {os_type.name}.", "remote")
+        case RemoteBundle() as remote:
+            remotebundle.refuse_unready(os_type, remote, settings, facts.node)
 
 
 def boot_mode(facts: Facts) -> BootMode | None:
@@ -56,8 +56,10 @@ def boot_mode(facts: Facts) -> BootMode | None:
     return facts.bundle.boot_mode if facts.bundle else None
 
 
-def checks(facts: Facts) -> tuple[Step, ...]:
-    """What is verified before any disk is touched."""
+def checks(settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """What is verified, and perhaps fetched, before any disk is touched."""
+    if facts.os_type is not None and isinstance(facts.os_type.description, RemoteBundle):
+        return remotebundle.checks(facts.os_type, facts.os_type.description, settings)
     return bundle.checks(facts.bundle) if facts.bundle is not None else ()
 
 
@@ -74,6 +76,8 @@ def fill(guest: Guest, settings: Settings, facts: Facts) -> tuple[Step, ...]:
     own = _postinstall(guest, settings)
     if facts.bundle is not None:
         return bundle.steps(facts.bundle, guest, settings, postinstall=own)
+    if facts.os_type is not None and isinstance(facts.os_type.description, RemoteBundle):
+        return bundle.steps(remotebundle.as_bundle(facts.os_type, facts.os_type.description, settings), guest, settings, postinstall=own)
     return (*_system(guest, settings, facts), finish.look(guest), *own)
 
 

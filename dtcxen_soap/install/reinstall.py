@@ -66,7 +66,7 @@ def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
     build = _place(request, root, settings, facts)
     vps = _vps(request, mode, settings, facts)
     steps = (
-        *ostypes.checks(facts),
+        *ostypes.checks(settings, facts),
         *_prepare(request, build, settings, facts),
         _install(request, build, vps, settings, facts),
         *_swap_in(request, build, settings, facts),
