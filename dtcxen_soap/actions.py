@@ -17,7 +17,7 @@ from dtcxen_soap.planprint import paste
 
 Plain = (
     plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.PinFile | plans.Symlink
-    | plans.BlockVps | plans.NextTenancy | plans.CheckTarball | plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink
+    | plans.BlockVps | plans.NextTenancy | plans.CheckTarball | plans.CheckDigest | plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink
     | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
     | plans.MustBeFree | plans.WaitGone | plans.EndDomu | plans.WatchBoot
@@ -63,6 +63,8 @@ def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> str:
             dom0.check_tarball(step.path, step.judge, watch)
         case imagesteps.KeepImage() | imagesteps.VerifyImage() | imagesteps.CloneImage():
             _on_image(step, dom0, watch)
+        case plans.CheckDigest():
+            dom0.check_digest(step.path, step.sha256, watch)
         case plans.MustBeFree():
             domus.must_be_free(step, dom0, watch)
         case plans.WaitGone():

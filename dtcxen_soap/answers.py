@@ -249,7 +249,7 @@ class InstallLog:
 
 @dataclass(frozen=True)
 class InstallableOs:
-    """listInstallableOS: names of the bundles of this node."""
+    """listInstallableOS: names of the bundles and described OS types of this node."""
 
     names: tuple[str, ...]
 

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from dtcxen_soap import settings
+from dtcxen_soap import settings, survey_ostypes
 from dtcxen_soap.cli_console import CONFIG, FAILED, OK, complain, load, say
 
 _SERVE = """\
@@ -20,7 +20,7 @@ _CHECK = """\
 example:
   dtcxen check --config /etc/dtc-xen/dtc-xen.conf
 
-A line per setting: its value, and where that came from (default, or file:line). Exit code 1 if anything is wrong."""
+A line per setting: its value, and where that came from (default, or file:line); then each OS type of os.d/. Exit code 1 if anything is wrong."""
 _WSDL = """\
 examples:
   dtcxen wsdl > dtcxen.wsdl
@@ -30,7 +30,7 @@ examples:
 def add_to(commands: Any) -> None:
     """The subcommands."""
     serve = commands.add_parser("serve", help="run the daemon in the foreground", description="Run the daemon in the foreground.", epilog=_SERVE)
-    check = commands.add_parser("check", help="show every setting and every problem", description="Show every effective setting, and every problem.", epilog=_CHECK)
+    check = commands.add_parser("check", help="show every setting and every problem", description="Show every effective setting and OS type, and every problem.", epilog=_CHECK)
     wsdl = commands.add_parser("wsdl", help="print the WSDL", description="Print the WSDL: of default settings, or with the limits of a node's own.", epilog=_WSDL)
     for command, run in ((serve, run_serve), (check, run_check)):
         command.add_argument("--config", metavar="FILE", default=CONFIG, help=f"the node's settings, {CONFIG} when not given")
@@ -52,12 +52,16 @@ def run_check(options: argparse.Namespace) -> int:
     for row in settings.TABLE:
         value = found.texts[row.name] or "(empty)"
         say(f"{row.name:{width}}  {value}  [{found.sources[row.name]}]")
+    types = survey_ostypes.every(found.settings) if found.settings else ()
+    for each in types:
+        say(f"OS type {each.name}  {each.description.label if each.description else 'cannot be installed'}  [{each.path}]")
     sys.stdout.flush()
-    for warning in found.warnings:
+    for warning in (*found.warnings, *(text for each in types for text in each.lacking)):
         complain(f"warning: {warning}")
-    for problem in found.problems:
+    problems = (*found.problems, *(text for each in types for text in each.problems))
+    for problem in problems:
         complain(f"problem: {problem}")
-    return FAILED if found.problems else OK
+    return FAILED if problems else OK
 
 
 def run_wsdl(options: argparse.Namespace) -> int:

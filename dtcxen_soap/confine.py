@@ -2,8 +2,8 @@
 
     unshare --mount --propagation private --pid --fork --kill-child --mount-proc -- python3 -I confine.py ORDER COMMAND...
 
-ORDER is JSON: `chroot` and `cwd` (where the command runs), and for a confinement `writable` and
-`overlays`. It makes the mounts, starts the command, adopts orphans, and leaves with the command's
+ORDER is JSON: `chroot` and `cwd` (where the command runs), and for a confinement `writable`,
+`overlays` and perhaps `furnished`. It makes the mounts, starts the command, adopts orphans, and leaves with the command's
 code; the kernel then ends whatever is left in the PID namespace, and drops every mount made here.
 
 A confinement makes every mount read-only but the `writable` trees, which keep the flags they had,
@@ -178,7 +178,7 @@ def _bind_where_nothing_is(entries: list[tuple[int, str]], parent: str, stage: i
 
 
 def furnish(root: str) -> None:
-    """Give a tree that becomes a root /proc and a small /dev; not where the tree has links or nothing there."""
+    """Give a tree that becomes a root, of this command or of one that it starts, /proc and a small /dev; not where the tree has links or nothing there."""
     handle = _directory(root)
     try:
         _mount("proc", _named(_directory("proc", handle)), "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC)
@@ -258,8 +258,8 @@ def main(arguments: list[str]) -> int:
         _mount("none", "/", "none", MS_REC | MS_PRIVATE)
         if "writable" in order:
             confine(order["writable"], order["overlays"])
-        if order["chroot"]:
-            furnish(order["chroot"])
+        if tree := order["chroot"] or order.get("furnished"):
+            furnish(tree)
     except OSError as error:
         _explain(f"{error.filename}: {error.strerror}")
         return OWN_FAILURE

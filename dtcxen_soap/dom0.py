@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from dtcxen_soap import accountfiles, claims, goldenimages, logicalvolumes, mounts, nodefiles, nodelock, processes, qmp, tarballs
+from dtcxen_soap.errors import Failed
 from dtcxen_soap.imagefacts import GoldenImage
 from dtcxen_soap.imagesteps import CloneImage, KeepImage, MakingImage, VerifyImage
 from dtcxen_soap.plans import MakeAccount, Run
@@ -287,3 +288,10 @@ class Dom0:
     def check_tarball(self, path: str, judge: Callable[[Iterable[Any]], str], watch: Watch | None = None) -> None:
         """Let `judge` see every member (facts.Member); Failed with its text when it says one, or when the archive is damaged."""
         tarballs.check(path, judge, watch or Unwatched())
+
+    def check_digest(self, path: str, sha256: str, watch: Watch | None = None) -> None:
+        """Failed, and the file is gone, unless this is the SHA-256 of all that is in it."""
+        found = nodefiles.digest(path, (watch or Unwatched()).cancelled)
+        if found != sha256:
+            nodefiles.remove(path)
+            raise Failed("", f"its SHA-256 is {found}, expected {sha256}: it is removed, and not used")

@@ -12,6 +12,7 @@ from datetime import datetime
 
 from dtcxen_soap.accountfacts import AccountsFact, KeyFact
 from dtcxen_soap.imagefacts import ImageCache
+from dtcxen_soap.osfacts import BundleFact, OsTypeFact
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples, Sample
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
 
@@ -81,7 +82,7 @@ class NeedKept:
 
 @dataclass(frozen=True)
 class NeedInstall:
-    """What an installation of `os_type` leans on: Facts.node, .bundle, .cache, .taken_macs. With "" only the node's: no bundle."""
+    """What an installation of `os_type` leans on: Facts.node, .bundle, .os_type, .cache, .taken_macs. With "" only the node's: no bundle."""
 
     vps: VpsId
     os_type: str = ""
@@ -116,7 +117,7 @@ class NeedPings:
 
 @dataclass(frozen=True)
 class NeedOsList:
-    """Names of the bundles: Facts.bundles."""
+    """Names of the bundles, and of what os.d describes well: Facts.bundles, .os_types."""
 
 
 @dataclass(frozen=True)
@@ -357,25 +358,6 @@ class QemuFact:
 
 
 @dataclass(frozen=True)
-class BundleFact:
-    """A bundle of os_dir: the scripts it has, its tarballs (both as names within `path`), and why it must not be run, if so.
-
-    `unsafe` is what others could have changed, `problems` what is wrong with its manifest, which may name its `boot_mode`, and may say that
-    install_os only `unpacks` the tarball. `identity` tells the tarballs from any others that may come under the same names.
-    """
-
-    name: str
-    path: str
-    scripts: frozenset[str]
-    tarballs: tuple[str, ...]
-    unsafe: tuple[str, ...] = ()
-    boot_mode: BootMode | None = None
-    problems: tuple[str, ...] = ()
-    unpacks: bool = False
-    identity: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class Member:
     """One member of a tarball, its names as they are written there. `size` in bytes, `mode` the permission bits.
 
@@ -466,12 +448,14 @@ class Facts:
     node: NodeFact = NodeFact("", "", "", "")
     qemu: QemuFact = QemuFact()
     bundle: BundleFact | None = None
+    os_type: OsTypeFact | None = None
     cache: ImageCache = ImageCache()
     taken_macs: Mapping[MacAddress, str] = field(default_factory=dict)
     hooks: HookFact = HookFact()
     isos: tuple[IsoFact, ...] = ()
     pings: tuple[PingFact, ...] = ()
     bundles: tuple[str, ...] = ()
+    os_types: tuple[str, ...] = ()
     jobs: tuple[JobFact, ...] = ()
     log: str | None = None
     samples: tuple[Sample, ...] = ()

@@ -8,10 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+
+from dtcxen_soap.errors import Cancelled
+
+_PIECE = 1 << 20
+"""How much of a long file is read at once."""
 
 
 def read_bytes(path: str, limit: int) -> bytes:
@@ -21,6 +27,17 @@ def read_bytes(path: str, limit: int) -> bytes:
     if len(data) > limit:
         raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)
     return data
+
+
+def digest(path: str, cancelled: Callable[[], bool]) -> str:
+    """The SHA-256 of a whole file, which may be long, in hexadecimal digits; Cancelled as soon as `cancelled` says so."""
+    found = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while data := file.read(_PIECE):
+            if cancelled():
+                raise Cancelled(f"ended on request while {path} was read")
+            found.update(data)
+    return found.hexdigest()
 
 
 def read_from(path: str, offset: int, limit: int) -> bytes:

@@ -93,7 +93,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("getVPSInstallLog", "getVPSInstallLog", req.GetInstallLog, Access.READ_OWN, Kind.READ, reports.log_needs, reports.install_log, answers.InstallLog,
               "The last lines of a VPS's latest installation."),
     Operation("listInstallableOS", "getInstallableOS", req.NoParameters, Access.ANYONE, Kind.READ, reports.os_needs, reports.installable_os, answers.InstallableOs,
-              "Names of the OS bundles of this node."),
+              "Names of the OS types of this node: its bundles, and what os.d describes."),
     Operation("listInstallableApps", "getInstallableAPP", req.NoParameters, Access.ANYONE, Kind.READ, reports.app_needs, reports.installable_apps, answers.InstallableApps,
               "Names of the appliances of this node."),
     Operation("getPerformanceData", "getCollectedPerformanceData", req.PerformanceData, Access.ADMIN, Kind.READ,

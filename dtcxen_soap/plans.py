@@ -24,10 +24,12 @@ class Confinement:
     """Where a program of others runs: a private mount namespace in which only `writable` can be written.
 
     `overlays` lays our directories over the node's, as (ours, over): bundles find our scripts at the original's paths even where those do not exist.
+    `furnished` is a tree that has a /proc and a small /dev meanwhile, for what the program itself starts inside it.
     """
 
     writable: tuple[str, ...]
     overlays: tuple[tuple[str, str], ...] = ()
+    furnished: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -311,6 +313,14 @@ class CheckTarball(OneStep):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CheckDigest(OneStep):
+    """Read a file of the node to its end and fail unless its SHA-256 is this one; one that is not is removed, so that nobody ever uses it."""
+
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class TreeWrite(OneStep):
     """Write a file inside a guest tree; no link leads out of it. Parents are made. `owner` is (uid, gid)."""
 
@@ -412,7 +422,7 @@ class ServicesOff(OneStep):
 Hold = Mounted | ServicesOff | MakingImage
 Action = (
     Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
-    | CheckTarball | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
+    | CheckTarball | CheckDigest | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
     | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow | KeepImage | VerifyImage | CloneImage
 )

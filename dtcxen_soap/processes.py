@@ -95,6 +95,7 @@ def command_of(step: Run) -> tuple[str, ...]:
     order = {"chroot": step.chroot, "cwd": step.cwd}
     if step.confinement:
         order |= {"writable": step.confinement.writable, "overlays": step.confinement.overlays}  # type: ignore[dict-item]
+        order |= {"furnished": step.confinement.furnished} if step.confinement.furnished else {}
     return (*_NAMESPACES, sys.executable, "-I", _CONFINE, json.dumps(order), *step.argv)
 
 

@@ -102,8 +102,8 @@ def os_needs(request: req.NoParameters, settings: Settings) -> tuple[Need, ...]:
 
 
 def installable_os(request: req.NoParameters, settings: Settings, facts: Facts) -> answers.InstallableOs:
-    """listInstallableOS: bundles only; the panel adds the built-in names itself."""
-    return answers.InstallableOs(facts.bundles)
+    """listInstallableOS: bundles and descriptions; the panel adds the names that it has always known itself."""
+    return answers.InstallableOs(tuple(dict.fromkeys((*facts.bundles, *facts.os_types))))
 
 
 def app_needs(request: req.NoParameters, settings: Settings) -> tuple[Need, ...]:

@@ -148,7 +148,7 @@ class Settings:
         _path, "/var/lib/dtc-xen/mnt", "Mount points of trees, and the image files of file-backed disks.", "soap_server_mount_point", "VPS_MOUNTPOINT")
     ttyssh_home: str = _setting(_path, "/var/lib/dtc-xen/ttyssh_home", "Homes of the console users; each holds the ISOs of its VPS.")
     xen_config_dir: str = _setting(_path, "/etc/xen", "Where domU configurations (xenNN) and auto/ live.")
-    config_dir: str = _setting(_path, "/etc/dtc-xen", "Where motd, bashrc, authorized_keys2 and hooks/ live.")
+    config_dir: str = _setting(_path, "/etc/dtc-xen", "Where motd, bashrc, authorized_keys2, hooks/ and os.d/ (more OS types) live.")
     os_dir: str = _setting(_path, "/usr/share/dtc-xen-os", "Bundles: one directory per installable OS.")
     app_dir: str = _setting(_path, "/usr/share/dtc-xen-app", "Appliances: one directory each.")
 
@@ -200,7 +200,7 @@ class Settings:
     debian_components: tuple[str, ...] = _setting(_packages, "main", "Components of debian_repo.")
     debian_keyring: str = _setting(_optional(_path), "", "Keyring that must have signed the release; empty: Debian's own archive keyring.")
     debian_added_debs: tuple[str, ...] = _setting(_packages, "openssh-server", "Packages installed beside the base system.")
-    centos_added_rpms: tuple[str, ...] = _setting(_packages, "", "Packages installed beside the base system of RPM systems.")
+    centos_added_rpms: tuple[str, ...] = _setting(_packages, "", "Packages installed beside those of os.d/centos.toml.")
 
     GATEWAY: tuple[IpAddress, ...] = _setting(_addresses, "", "Gateway of VPSes when the caller names none; at most one per IP version.", group="Guest network")
     NETMASK: ipaddress.IPv4Address | None = _setting(_optional(_ipv4), "", "Netmask of addresses that come without one.")
@@ -224,6 +224,16 @@ class Settings:
     @property
     def job_log_dir(self) -> str:
         return f"{self.state_dir}/jobs"
+
+    @property
+    def os_types_dir(self) -> str:
+        """Descriptions of OS types."""
+        return f"{self.config_dir}/os.d"
+
+    @property
+    def os_store_dir(self) -> str:
+        """What installers of described OS types keep: fetched bundles, dnf's configurations. Root's alone."""
+        return f"{self.state_dir}/os"
 
     @property
     def hooks_dir(self) -> str:

@@ -1,7 +1,7 @@
 """Fills Facts: what this dom0 really has, looked up anew for every call, and only what was asked for. Never writes.
 
 By noun: survey_disks.py (image files), survey_volumes.py (logical volumes), survey_domu.py (configurations, what runs), survey_node.py
-(the dom0), survey_programs.py (bundles and hooks), survey_isos.py, survey_accounts.py (how owners sign in).
+(the dom0), survey_programs.py (bundles and hooks), survey_ostypes.py (what os.d describes), survey_isos.py, survey_accounts.py (how owners sign in).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from dtcxen_soap import (
     survey_domu,
     survey_isos,
     survey_node,
+    survey_ostypes,
     survey_programs,
     survey_qemu,
     survey_rescue,
@@ -111,7 +112,7 @@ class Survey:
             case NeedPings():
                 return {"pings": self._pings(need, settings)}
             case NeedOsList():
-                return {"bundles": survey_programs.bundle_names(settings)}
+                return {"bundles": survey_programs.bundle_names(settings), "os_types": survey_ostypes.names(settings)}
             case NeedJobs():
                 return {"jobs": self._journal.jobs(need)}
             case NeedAccounts(vps):
@@ -153,6 +154,7 @@ class Survey:
         return {
             "node": survey_node.node(self._dom0, settings),
             "bundle": survey_programs.bundle(settings, os_type),
+            "os_type": survey_ostypes.os_type(settings, os_type),
             "cache": ImageCache(self._dom0.images(settings.image_cache), self._dom0.free_bytes(settings.image_cache)) if os_type else ImageCache(),
             "taken_macs": survey_domu.taken_macs(self._dom0, settings),
         }

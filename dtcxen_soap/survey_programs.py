@@ -8,8 +8,9 @@ import re
 import stat
 from collections.abc import Iterator
 
-from dtcxen_soap.facts import BundleFact, HookFact
+from dtcxen_soap.facts import HookFact
 from dtcxen_soap.nodefiles import read_bytes
+from dtcxen_soap.osfacts import BundleFact
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import BootMode
 from dtcxen_soap.xen.bootmode import INSTALLABLE
@@ -20,7 +21,8 @@ MANIFEST = "manifest.json"
 PHASES = ("pre", "post", "error")
 _BOOT_MODE, _UNPACKS = "boot_mode", "cache"
 _MOST_MANIFEST_BYTES = 1 << 20
-_BUNDLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+OS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What bundles, described OS types and appliances may be called: what callers can write."""
 _HOOK_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -29,19 +31,19 @@ _HOOK_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 def bundle_names(settings: Settings) -> tuple[str, ...]:
     """Directories of os_dir that hold something to install, with a name that callers can write."""
-    names = (name for name in _names(settings.os_dir) if _BUNDLE_NAME.fullmatch(name))
+    names = (name for name in _names(settings.os_dir) if OS_NAME.fullmatch(name))
     return tuple(name for name in names if any(each == SCRIPTS[0] or each.endswith(TARBALLS) for each in _names(f"{settings.os_dir}/{name}")))
 
 
 def app_names(settings: Settings) -> tuple[str, ...]:
     """Directories of app_dir with a name that callers can write."""
-    return tuple(name for name in _names(settings.app_dir) if _BUNDLE_NAME.fullmatch(name) and os.path.isdir(f"{settings.app_dir}/{name}"))
+    return tuple(name for name in _names(settings.app_dir) if OS_NAME.fullmatch(name) and os.path.isdir(f"{settings.app_dir}/{name}"))
 
 
 def bundle(settings: Settings, name: str) -> BundleFact | None:
     """The bundle of this name with every reason why it must not run; None when there is none."""
     path = f"{settings.os_dir}/{name}"
-    if not _BUNDLE_NAME.fullmatch(name) or not os.path.lexists(path):
+    if not OS_NAME.fullmatch(name) or not os.path.lexists(path):
         return None
     if not os.path.isdir(path):
         return BundleFact(name, path, frozenset(), (), (f"{path} is not a directory",))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import hashlib
 import json
 import os
 import posixpath
@@ -460,6 +461,12 @@ class ScriptedDom0(Dom0):
         self._note("check_tarball", path)
         if verdict := judge(self.members.get(path, ())):
             raise Failed("", verdict)
+
+    def check_digest(self, path: str, sha256: str, watch: Watch | None = None) -> None:
+        self._note("check_digest", path, sha256)
+        if hashlib.sha256(self.read_bytes(path)).hexdigest() != sha256:
+            self.memory.forget(path)
+            raise Failed("", "its SHA-256 is another: it is removed, and not used")
 
 
 class ScriptedTerminal(Terminal):

@@ -13,10 +13,11 @@ import functools
 import posixpath
 
 from dtcxen_soap.errors import Failed
-from dtcxen_soap.facts import BundleFact, NodeFact
+from dtcxen_soap.facts import NodeFact
 from dtcxen_soap.install import contract, finish
 from dtcxen_soap.install.golden import Recipe
 from dtcxen_soap.install.guest import Guest
+from dtcxen_soap.osfacts import BundleFact
 from dtcxen_soap.plans import CheckTarball, Confinement, Run, ServicesOff, Step
 from dtcxen_soap.settings import Settings
 

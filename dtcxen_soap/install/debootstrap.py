@@ -3,16 +3,15 @@
 mmdebstrap made the same packages in little more than half of debootstrap's time here, because apt
 resolves and unpacks everything in one go. A VPS that boots by a kernel of its own gets Debian's, and
 update-grub, so that the menu follows its owner's upgrades. Signatures are required: the release must be signed by the keyring of
-`debian_keyring`, or by Debian's own.
+`debian_keyring`, or by Debian's own; a suite that os.d describes, by the keyring named there.
 """
 
 from __future__ import annotations
 
 from dtcxen_soap.errors import Failed, ParameterFault, Refused
 from dtcxen_soap.facts import AptSource, NodeFact
-from dtcxen_soap.install.golden import Recipe
 from dtcxen_soap.install.guestkernel import MODES
-from dtcxen_soap.planprint import paste
+from dtcxen_soap.osfacts import SuiteDescription
 from dtcxen_soap.plans import Run, Step
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import BootMode
@@ -63,27 +62,38 @@ def _suites(name: str) -> tuple[str, ...]:
 
 def refuse_unready(settings: Settings, node: NodeFact) -> None:
     """Raise Failed, before anything is touched, when the node lacks what the installation needs."""
-    lacking = [command for command in COMMANDS if command not in node.commands]
-    if lacking:
-        raise Failed("Install Debian.", f"the node lacks {', '.join(lacking)}: install the packages")
+    refuse_without_tools("Install Debian.", node)
     for keyring in {source.signed_by for source in sources(settings, node)}:
         if keyring not in node.keyrings:
             raise Failed("Install Debian.", f"the keyring {keyring} is not there: nothing could be verified")
 
 
-def recipe(settings: Settings, node: NodeFact, boot: BootMode) -> Recipe:
-    """What the tree is made from: the command itself says it all, but for what the mirror has at the time."""
-    made_from = tuple((step.argv[0], paste(step.argv[1:])) for step in steps("TREE", settings, node, boot) if isinstance(step, Run))
-    return Recipe(made_from=made_from, fill=lambda tree: steps(tree, settings, node, boot), programs=(COMMANDS[0],))
+def refuse_without_tools(why: str, node: NodeFact) -> None:
+    """Raise Failed when the node lacks a command."""
+    lacking = [command for command in COMMANDS if command not in node.commands]
+    if lacking:
+        raise Failed(why, f"the node lacks {', '.join(lacking)}: install the packages")
 
 
 def steps(tree: str, settings: Settings, node: NodeFact, boot: BootMode = BootMode.DIRECT) -> tuple[Step, ...]:
     """The step that fills the empty tree; apt in the VPS keeps the sources it was made from."""
     wanted = release(settings, node)
-    argv = ["mmdebstrap", "--mode=root", "--format=directory", "--variant=important", f"--keyring={_keyring(settings)}"]
-    if added := (*settings.debian_added_debs, *(KERNEL_PACKAGES if boot in MODES else ())):
+    added = (*settings.debian_added_debs, *(KERNEL_PACKAGES if boot in MODES else ()))
+    return (_step(f"Install Debian {wanted}", tree, wanted, _keyring(settings), added, sources(settings, node), settings),)
+
+
+def described_steps(tree: str, description: SuiteDescription, settings: Settings, boot: BootMode = BootMode.DIRECT) -> tuple[Step, ...]:
+    """The step that fills the empty tree with a suite of os.d, from its mirror only."""
+    found = tuple(AptSource(description.mirror, suite, description.components, description.keyring) for suite in (description.release, *description.more_suites))
+    added = (*description.packages, *(description.kernel_packages if boot in MODES else ()))
+    return (_step(f"Install {description.label or f'{description.name} {description.release}'}", tree, description.release, description.keyring, added, found, settings),)
+
+
+def _step(what: str, tree: str, wanted: str, keyring: str, added: tuple[str, ...], found: tuple[AptSource, ...], settings: Settings) -> Step:
+    argv = ["mmdebstrap", "--mode=root", "--format=directory", "--variant=important", f"--keyring={keyring}"]
+    if added:
         argv.append(f"--include={','.join(added)}")
-    argv += [wanted, tree, *(str(source) for source in sources(settings, node))]
-    return (Run(
-        why=f"Install Debian {wanted}, verified by its signatures.", argv=tuple(argv), contained=True, marks=_MARKS, weight=_WEIGHT,
-        timeout_seconds=settings.install_timeout_minutes * 60),)
+    argv += [wanted, tree, *(str(source) for source in found)]
+    return Run(
+        why=f"{what}, verified by its signatures.", argv=tuple(argv), contained=True, marks=_MARKS, weight=_WEIGHT,
+        timeout_seconds=settings.install_timeout_minutes * 60)

@@ -171,7 +171,7 @@ def _cache_notes(build: _Build, recipe: Recipe | None, settings: Settings, facts
 def _checks(build: _Build, settings: Settings, facts: Facts) -> tuple[Step, ...]:
     """What is verified before any disk is touched; an image's inputs were when it was made."""
     if build.golden is None:
-        return ostypes.checks(facts)
+        return ostypes.checks(settings, facts)
     return golden.checks(build.golden, settings, before_destroying=Mib(build.root.size_bytes >> 20) if build.destroys else None)
 
 

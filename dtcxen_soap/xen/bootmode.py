@@ -31,7 +31,7 @@ def choose(asked: BootMode | None, bundle: BootMode | None, settings: Settings, 
     Where nobody chose, and the node can nothing (it may be no Xen dom0 at all), it is direct.
     """
     chosen = next(((mode, whose) for mode, whose in (
-        (asked, ""), (bundle, ", which its bundle wants"), (settings.boot_mode, ", which boot_mode of this node says")) if mode), None)
+        (asked, ""), (bundle, ", which its OS type wants"), (settings.boot_mode, ", which boot_mode of this node says")) if mode), None)
     if chosen is None:
         return next((mode for mode in AUTOMATIC if not obstacle(mode, settings, node)), BootMode.DIRECT)
     mode, whose = chosen

@@ -13,9 +13,10 @@ from passlib import hash as hashes
 from dtcxen_soap import accountfiles, hostsetup
 from dtcxen_soap.accountfacts import AccountsFact
 from dtcxen_soap.errors import Failed, Refused
-from dtcxen_soap.facts import BundleFact, Member
+from dtcxen_soap.facts import Member
 from dtcxen_soap.install import debootstrap
 from dtcxen_soap.operations import Form, forms
+from dtcxen_soap.osfacts import BundleFact
 from dtcxen_soap.planprint import render
 from dtcxen_soap.plans import (
     CheckTarball,

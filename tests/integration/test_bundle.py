@@ -17,11 +17,12 @@ import pytest
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.execute import execute
-from dtcxen_soap.facts import BundleFact, Member
+from dtcxen_soap.facts import Member
 from dtcxen_soap.install import bundle
 from dtcxen_soap.install.contract import SCRIPTS, judge
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.journal import Journal
+from dtcxen_soap.osfacts import BundleFact
 from dtcxen_soap.plans import Mounted, Plan
 from dtcxen_soap.settings import Settings, load
 from tests.bundles import TARBALL, make_bundle

@@ -220,6 +220,24 @@ def test_a_mounted_tree_stays_writable_with_its_own_flags(image: Path, bundle: P
     dom0.unmount(str(bundle / "tree"))
 
 
+def test_a_furnished_tree_has_a_dev_and_proc_meanwhile(image: Path, bundle: Path) -> None:
+    tree = bundle / "tree"
+    dom0.mount(str(image), str(tree), "ext4", "nodev,nosuid")
+    (tree / "dev").mkdir()
+    (tree / "proc").mkdir()
+    confinement = Confinement(writable=(str(tree),), furnished=str(tree))
+    code, output = run("sh", "-c", f"echo x > {tree}/dev/null && stat -c %F {tree}/dev/null && ls {tree}/proc/self/fd >{tree}/x && readlink {tree}/dev/fd", confinement=confinement)
+    assert (code, output) == (0, "character special file\n/proc/self/fd\n"), output
+    assert not list((tree / "dev").iterdir()) and not list((tree / "proc").iterdir()) and (tree / "x").exists()
+    dom0.unmount(str(tree))
+
+
+def test_a_furnished_tree_leads_nowhere_else(bundle: Path) -> None:
+    (bundle / "tree/dev").symlink_to("/dev")
+    code, output = run("sh", "-c", f"ls {bundle}/tree/", confinement=Confinement(writable=(str(bundle / "tree"),), furnished=str(bundle / "tree")))
+    assert code == 0 and "no directory /dev" in output and "no directory /proc" in output
+
+
 def test_tmp_is_private_but_shows_what_is_there(bundle: Path, tmp_path: Path) -> None:
     name = f"dtcxen-private-{os.getpid()}"
     code, output = confined(bundle, f"echo x > /tmp/{name} && cat /tmp/{name} && cat {bundle}/node/other && stat -c %a /tmp")

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from dtcxen_soap.errors import Failed
-from dtcxen_soap.facts import BundleFact, Member, NodeFact
+from dtcxen_soap.facts import Member, NodeFact
 from dtcxen_soap.install import bundle, golden
+from dtcxen_soap.osfacts import BundleFact
 from dtcxen_soap.plans import CheckTarball, Look, Run, ServicesOff, walk
 from dtcxen_soap.settings import load
 from tests.unit.install.guests import TREE, guest, tree, written

@@ -9,11 +9,12 @@ import pytest
 
 from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Busy, Failed, Missing, Refused
-from dtcxen_soap.facts import AptSource, BundleFact, DiskFact, DomuFact, Facts, KeptDisk, Leftover, LvmFact, MemoryFact, NodeFact, Room, TenancyFact, VolumeGroup
+from dtcxen_soap.facts import AptSource, DiskFact, DomuFact, Facts, KeptDisk, Leftover, LvmFact, MemoryFact, NodeFact, Room, TenancyFact, VolumeGroup
 from dtcxen_soap.imagefacts import GoldenImage, ImageCache
 from dtcxen_soap.imagesteps import CloneImage, MakingImage, VerifyImage
-from dtcxen_soap.install import debootstrap, reinstall
+from dtcxen_soap.install import debootstrap, ostypes, reinstall
 from dtcxen_soap.install import golden as golden_images
+from dtcxen_soap.osfacts import BundleFact
 from dtcxen_soap.planprint import render
 from dtcxen_soap.plans import MEMORY, ExchangeFile, MakeVolume, Mounted, RemoveFile, RenameFile, RenameVolume, Run, WatchBoot, WriteFile, walk
 from dtcxen_soap.settings import load
@@ -232,7 +233,7 @@ def test_ram_is_what_was_asked_for():
 
 CACHING = load(CONFIG.replace("image_cache_mib=0", "image_cache=/c")).settings
 TOOLS = dataclasses.replace(NODE, commands=NODE.commands | set(golden_images.COMMANDS))
-RECIPE = debootstrap.recipe(CACHING, TOOLS, BootMode.DIRECT)
+RECIPE = ostypes.recipe(BootMode.DIRECT, CACHING, dataclasses.replace(FIRST, node=TOOLS))
 IMAGE = GoldenImage(golden_images.key(RECIPE, CACHING), "debian", datetime(2026, 1, 1, tzinfo=UTC), "5ha256", 400 << 20)
 NO_IMAGE = dataclasses.replace(AGAIN, node=TOOLS, cache=ImageCache((), 100 * GIB))
 ONE_IMAGE = dataclasses.replace(NO_IMAGE, cache=ImageCache((IMAGE,), 0))

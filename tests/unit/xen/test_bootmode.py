@@ -52,7 +52,7 @@ def test_what_the_node_cannot_is_refused_by_the_parameter(mode: BootMode, node: 
     told = str(error.value)
     assert told.startswith(f"reinstallOS: bootMode: {mode.value}: ") and problem in told
     assert mode.value not in told.rpartition("expected ")[2] and "pv" in told.rpartition("expected ")[2]
-    with pytest.raises(Refused, match="which its bundle wants"):
+    with pytest.raises(Refused, match="which its OS type wants"):
         bootmode.choose(None, mode, DEFAULTS, node)
     with pytest.raises(Refused, match="which boot_mode of this node says"):
         bootmode.choose(None, None, load(f"boot_mode={mode.value}").settings, node)
