@@ -163,7 +163,7 @@ def test_cancel_ends_it_all_in_five_seconds(debian: Node) -> None:
 def test_plan_only_changes_nothing(debian: Node) -> None:
     before = sorted((str(path), path.lstat().st_mtime_ns) for path in debian.directory.rglob("*") if "/state" not in str(path))
     answer = debian.client().reinstallOS(osType="debian", planOnly=True, **INSTALL)
-    assert answer.job is None and any("mmdebstrap" in line for line in str(answer.plan).split("\n"))
+    assert answer.job is None and any("Clone the image of debian" in line for line in str(answer.plan).split("\n"))
     after = sorted((str(path), path.lstat().st_mtime_ns) for path in debian.directory.rglob("*") if "/state" not in str(path))
     assert [path for path, _ in before] == [path for path, _ in after]
 
