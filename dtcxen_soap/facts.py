@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dtcxen_soap.accountfacts import AccountsFact, KeyFact
+from dtcxen_soap.firstbootfacts import FirstbootFact, NeedFirstboot
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples, Sample
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
 
@@ -141,7 +142,7 @@ class NeedLog:
 
 Need = (
     NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedQemu | NeedHooks | NeedIsos | NeedPings
-    | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys
+    | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys | NeedFirstboot
 )
 
 # -- Records --------------------------------------------------------------------------------------
@@ -464,6 +465,7 @@ class Facts:
     bundle: BundleFact | None = None
     taken_macs: Mapping[MacAddress, str] = field(default_factory=dict)
     hooks: HookFact = HookFact()
+    firstboot: FirstbootFact = FirstbootFact()
     isos: tuple[IsoFact, ...] = ()
     pings: tuple[PingFact, ...] = ()
     bundles: tuple[str, ...] = ()

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dtcxen_soap import accounts, configfile, disks, power, stores, volumes
+from dtcxen_soap import accounts, configfile, disks, firstboot, power, stores, volumes
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedMemory, NeedOsList, NeedTenancy
+from dtcxen_soap.firstbootfacts import NeedFirstboot, Snippet
 from dtcxen_soap.install import bundle, contract, debootstrap, finish
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Run, Step, WatchBoot
@@ -36,7 +37,7 @@ def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
     """Everything that an installation looks at before it touches anything."""
     vps = request.vps
     memory = (NeedMemory(),) if request.start else ()
-    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), *memory
+    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), NeedFirstboot(), *memory
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,7 @@ def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
         raise Refused(ParameterFault(
             "reinstallVPSos", "hddsize", "InvalidParameter", f"the root disk has {root.size_bytes >> 20} MiB", f"{root.size_bytes >> 20}, or killVPS first"))
     _refuse_os(request, settings, facts)
+    firstboot.refuse_unready(_OPERATION, facts.firstboot)
     lacking = [command for command in (_MKFS[settings.root_filesystem][0], "mkswap", "mount", "umount") if command not in facts.node.commands]
     if lacking:
         raise Failed(f"Install {request.os_type}.", f"the node lacks {', '.join(lacking)}: install the packages")
@@ -218,7 +220,13 @@ def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, fact
         vps=vps, tree=build.tree, os_type=request.os_type, hostname=hostname,
         network=GuestNetwork(vps.nic, request.gateways(settings), request.dns(settings), settings.onlink_gateway), password=request.password,
         fstype=settings.root_filesystem, kernel_release=release, modules=modules if modules in node.kernels else "", node_kernel=kernel, node_ramdisk=ramdisk,
-        motd=node.texts.get("motd"), bashrc=node.texts.get("bashrc"), authorized_keys=node.texts.get("authorized_keys2"), node=node.hostname)
+        motd=node.texts.get("motd"), bashrc=node.texts.get("bashrc"), authorized_keys=node.texts.get("authorized_keys2"), node=node.hostname,
+        snippets=_snippets(request, facts), snippet_seconds=settings.firstboot_timeout_seconds)
+
+
+def _snippets(request: Reinstall, facts: Facts) -> tuple[Snippet, ...]:
+    """What the new system runs at its first boot, in this order."""
+    return tuple(Snippet(firstboot.order(firstboot.ADMIN, each.name), each.content) for each in facts.firstboot.snippets)
 
 
 def _swap_in(request: Reinstall, build: _Build, settings: Settings, facts: Facts) -> tuple[Step, ...]:

@@ -10,12 +10,14 @@ import pytest
 from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Busy, Failed, Missing, Refused
 from dtcxen_soap.facts import AptSource, BundleFact, DiskFact, DomuFact, Facts, KeptDisk, Leftover, LvmFact, MemoryFact, NodeFact, Room, TenancyFact, VolumeGroup
+from dtcxen_soap.firstbootfacts import FirstbootFact, Snippet
 from dtcxen_soap.install import debootstrap, reinstall
 from dtcxen_soap.planprint import render
-from dtcxen_soap.plans import MEMORY, ExchangeFile, MakeVolume, Mounted, RemoveFile, RenameFile, RenameVolume, Run, WatchBoot, WriteFile, walk
+from dtcxen_soap.plans import MEMORY, ExchangeFile, Look, MakeVolume, Mounted, RemoveFile, RenameFile, RenameVolume, Run, TreeWrite, WatchBoot, WriteFile, walk
 from dtcxen_soap.settings import load
-from dtcxen_soap.vps import DiskRole, ImageType, MacAddress, Mib
+from dtcxen_soap.vps import DiskRole, ImageType, MacAddress, Mib, Secret
 from dtcxen_soap.xen import bootmode
+from tests.unit.install.test_finish import DEBIAN_12
 
 GIB = 1 << 30
 CONFIG = "provisioning_mount_point=/m\nxen_config_dir=/x\nGATEWAY=192.0.2.1\nDNS=192.0.2.53\nvps_domain=example.net\nKERNEL_RELEASE=6.1.0\n"
@@ -223,3 +225,19 @@ def test_the_configuration_and_its_own_postinstall_script():
 
 def test_ram_is_what_was_asked_for():
     assert request(ramsize="512").ram == Mib(512)
+
+
+def test_the_admins_snippets_become_the_first_boots() -> None:
+    snippets = (Snippet("10-a", Secret("#!/bin/sh\ngeheim\n")), Snippet("20-b", Secret("#!/bin/sh\n")))
+    plan = reinstall.plan(new_request(start="false"), SETTINGS, dataclasses.replace(AGAIN, firstboot=FirstbootFact(snippets)))
+    assert "geheim" not in "\n".join(render(plan)) and "geheim" not in repr(plan)
+    (look,) = [step for step in walk(plan.steps) if isinstance(step, Look)]
+    written = {step.path: step.content for step in look.decide(DEBIAN_12) if isinstance(step, TreeWrite)}
+    waiting = "var/lib/dtcxen-firstboot/waiting"
+    assert [path for path in written if path.startswith(waiting)] == [f"{waiting}/1-10-a", f"{waiting}/1-20-b"]
+    assert written[f"{waiting}/1-10-a"] == snippets[0].content and "limit=900" in str(written["var/lib/dtcxen-firstboot/run"])
+
+
+def test_unsafe_snippets_are_named_before_anything_is_planned() -> None:
+    with pytest.raises(Failed, match="could have changed them: /c/firstboot.d/a"):
+        reinstall.plan(new_request(start="false"), SETTINGS, dataclasses.replace(AGAIN, firstboot=FirstbootFact(unsafe=("/c/firstboot.d/a",))))
