@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dtcxen_soap import accounts, configfile, disks, firstboot, power, stores, volumes
+from dtcxen_soap import accounts, cloudseed, configfile, disks, firstboot, power, stores, volumes
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
-from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedMemory, NeedOsList, NeedTenancy
+from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedKeys, NeedMemory, NeedOsList, NeedTenancy
 from dtcxen_soap.firstbootfacts import NeedFirstboot, Snippet
 from dtcxen_soap.install import bundle, contract, debootstrap, finish
 from dtcxen_soap.install.guest import Guest
@@ -37,7 +37,8 @@ def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
     """Everything that an installation looks at before it touches anything."""
     vps = request.vps
     memory = (NeedMemory(),) if request.start else ()
-    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), NeedFirstboot(), *memory
+    keys = (NeedKeys(request.ssh_keys),) if request.ssh_keys else ()
+    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), NeedFirstboot(), *keys, *memory
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,8 @@ def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
             "reinstallVPSos", "hddsize", "InvalidParameter", f"the root disk has {root.size_bytes >> 20} MiB", f"{root.size_bytes >> 20}, or killVPS first"))
     _refuse_os(request, settings, facts)
     firstboot.refuse_unready(_OPERATION, facts.firstboot)
+    accounts.refuse_bad_keys(_OPERATION, "sshKeys", facts)
+    _refuse_user_data(request, settings, facts)
     lacking = [command for command in (_MKFS[settings.root_filesystem][0], "mkswap", "mount", "umount") if command not in facts.node.commands]
     if lacking:
         raise Failed(f"Install {request.os_type}.", f"the node lacks {', '.join(lacking)}: install the packages")
@@ -116,6 +119,14 @@ def _refuse_os(request: Reinstall, settings: Settings, facts: Facts) -> None:
     else:
         known = ", ".join((debootstrap.OS_TYPE, *facts.bundles))
         raise Refused(ParameterFault(_OPERATION, "osType", "InvalidParameter", f"{request.os_type!r} cannot be installed here", f"one of {known}"))
+
+
+def _refuse_user_data(request: Reinstall, settings: Settings, facts: Facts) -> None:
+    """What a Debian made here will hold is known; a bundle's tree is asked when it is there, and before it takes the old one's place."""
+    if cloudseed.is_cloud_config(request.user_data) and facts.bundle is None and "cloud-init" not in settings.debian_added_debs:
+        raise Refused(ParameterFault(
+            _OPERATION, "userData", "InvalidParameter", f"{request.os_type} has no cloud-init to read {cloudseed.CLOUD_CONFIG}",
+            "a script that begins with #!, or cloud-init among the node's debian_added_debs"))
 
 
 def _place(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> _Build:
@@ -221,12 +232,17 @@ def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, fact
         network=GuestNetwork(vps.nic, request.gateways(settings), request.dns(settings), settings.onlink_gateway), password=request.password,
         fstype=settings.root_filesystem, kernel_release=release, modules=modules if modules in node.kernels else "", node_kernel=kernel, node_ramdisk=ramdisk,
         motd=node.texts.get("motd"), bashrc=node.texts.get("bashrc"), authorized_keys=node.texts.get("authorized_keys2"), node=node.hostname,
-        snippets=_snippets(request, facts), snippet_seconds=settings.firstboot_timeout_seconds)
+        snippets=_snippets(request, facts), snippet_seconds=settings.firstboot_timeout_seconds, owner_keys=request.ssh_keys or (),
+        cloud_config=request.user_data if cloudseed.is_cloud_config(request.user_data) else None,
+        instance=cloudseed.instance(vps.id, facts.tenancy.number, facts.now) if facts.now else "")
 
 
 def _snippets(request: Reinstall, facts: Facts) -> tuple[Snippet, ...]:
     """What the new system runs at its first boot, in this order."""
-    return tuple(Snippet(firstboot.order(firstboot.ADMIN, each.name), each.content) for each in facts.firstboot.snippets)
+    script = request.user_data if request.user_data and not cloudseed.is_cloud_config(request.user_data) else None
+    return (
+        *(Snippet(firstboot.order(firstboot.ADMIN, each.name), each.content) for each in facts.firstboot.snippets),
+        *((Snippet(firstboot.order(firstboot.OWNER, "owner"), script),) if script else ()))
 
 
 def _swap_in(request: Reinstall, build: _Build, settings: Settings, facts: Facts) -> tuple[Step, ...]:

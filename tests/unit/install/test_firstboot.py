@@ -8,7 +8,7 @@ from dtcxen_soap import firstboot as runner
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import TreeFact
 from dtcxen_soap.firstbootfacts import FirstbootFact, Snippet
-from dtcxen_soap.install import finish, firstboot
+from dtcxen_soap.install import adminfiles, clouddata, finish, firstboot
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import TreeDirectory, TreeSymlink, TreeWrite
 from dtcxen_soap.vps import Secret
@@ -79,3 +79,32 @@ def test_snippets_that_cannot_be_used_are_named(found: FirstbootFact, problem: s
     with pytest.raises(Failed, match=problem):
         runner.refuse_unready("reinstallOS", found)
     runner.refuse_unready("reinstallOS", FirstbootFact(SNIPPETS))
+
+
+# -- the owner's #cloud-config --------------------------------------------------------------------
+
+CLOUD = Secret("#cloud-config\npackages: [geheim]\n")
+
+
+def test_cloud_init_finds_a_seed_in_the_tree(golden) -> None:
+    there = tree({}, *SYSTEMD.paths, "usr/bin/cloud-init")
+    steps = clouddata.steps(guest(cloud_config=CLOUD, instance="xen01-3-20260102T030405Z"), there)
+    assert "geheim" not in told(steps) and [step.content for step in steps if isinstance(step, TreeWrite) and step.path.endswith("user-data")] == [CLOUD]
+    golden("firstboot/cloud-init.txt", told(steps))
+    assert clouddata.steps(guest(), there) == ()
+
+
+@pytest.mark.parametrize(("paths", "problem"), [((), "has no cloud-init"), (("usr/bin/cloud-init", "etc/cloud/cloud-init.disabled"), "switched off")])
+def test_what_nothing_would_read_fails_while_the_old_system_stands(paths: tuple[str, ...], problem: str) -> None:
+    with pytest.raises(Failed, match=problem):
+        clouddata.steps(guest(cloud_config=CLOUD), tree({}, *paths))
+
+
+def test_the_owners_keys_join_the_admins() -> None:
+    old = tree({"root/.ssh/authorized_keys": "ssh-rsa OLD a@b\nssh-ed25519 MINE me\n"}, "root/.ssh")
+    steps = adminfiles.steps(guest(authorized_keys="ssh-ed25519 ADMIN admin\n", owner_keys=("ssh-ed25519 MINE me", "ssh-rsa MORE me")), old)
+    files = {step.path: step for step in steps if isinstance(step, TreeWrite)}
+    assert str(files["root/.ssh/authorized_keys"].content).splitlines() == ["ssh-rsa OLD a@b", "ssh-ed25519 MINE me", "ssh-ed25519 ADMIN admin", "ssh-rsa MORE me"]
+    assert files["root/.ssh/authorized_keys"].mode == 0o600 and "the node's admin and the owner" in files["root/.ssh/authorized_keys"].why
+    alone = adminfiles.steps(guest(owner_keys=("ssh-rsa MORE me",)), tree({}))
+    assert [step.path for step in alone] == ["root/.ssh", "root/.ssh/authorized_keys", "root/.ssh/authorized_keys2"] and "Let the owner" in alone[1].why
