@@ -207,10 +207,7 @@ def plan_keys(request: SshKey, settings: Settings, facts: Facts) -> Plan:
     """Replace the keys that open console, uploads and rescue system. Without system users they are for the rescue system alone."""
     vps = request.vps
     _refuse_nobodys("setSshKey", vps, facts)
-    bad = [(number, key.problem) for number, key in enumerate(facts.keys, 1) if key.problem]
-    if bad:
-        raise Refused(*(ParameterFault(
-            "setSshKey", "keys", "InvalidParameter", f"key {number}: {problem}", "an SSH public key that ssh-keygen reads") for number, problem in bad))
+    refuse_bad_keys("setSshKey", "keys", facts)
     if managed(settings, facts):
         _refuse_unready("setSshKey", vps, settings, facts)
         ready, names = ensure_steps(vps, settings, facts), users(vps, settings)
@@ -218,6 +215,14 @@ def plan_keys(request: SshKey, settings: Settings, facts: Facts) -> Plan:
         ready, names = (MakeHome(why="Have a home that only root changes.", top=settings.ttyssh_home, name=vps.name),), ()
     write = WriteKeys(why=f"Write the SSH keys of {vps.name}, in the place of all earlier ones.", top=settings.ttyssh_home, name=vps.name, keys=request.keys)
     return Plan(f"set the SSH keys of VPS {vps}", (*ready, write), AccessChanged(str(vps), names, tuple(key.fingerprint for key in facts.keys)))
+
+
+def refuse_bad_keys(operation: str, parameter: str, facts: Facts) -> None:
+    """Raise Refused with each key that ssh-keygen could not read."""
+    bad = [(number, key.problem) for number, key in enumerate(facts.keys, 1) if key.problem]
+    if bad:
+        raise Refused(*(ParameterFault(
+            operation, parameter, "InvalidParameter", f"key {number}: {problem}", "an SSH public key that ssh-keygen reads") for number, problem in bad))
 
 
 def plan_soap_password(request: SoapPassword, settings: Settings, facts: Facts) -> Plan:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dtcxen_soap.accountfacts import AccountsFact, KeyFact
+from dtcxen_soap.firstbootfacts import FirstbootFact, NeedFirstboot
 from dtcxen_soap.imagefacts import ImageCache
 from dtcxen_soap.osfacts import BundleFact, OsTypeFact
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples, Sample
@@ -143,7 +144,7 @@ class NeedLog:
 
 Need = (
     NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedQemu | NeedHooks | NeedIsos | NeedPings
-    | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys
+    | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys | NeedFirstboot
 )
 
 # -- Records --------------------------------------------------------------------------------------
@@ -452,6 +453,7 @@ class Facts:
     cache: ImageCache = ImageCache()
     taken_macs: Mapping[MacAddress, str] = field(default_factory=dict)
     hooks: HookFact = HookFact()
+    firstboot: FirstbootFact = FirstbootFact()
     isos: tuple[IsoFact, ...] = ()
     pings: tuple[PingFact, ...] = ()
     bundles: tuple[str, ...] = ()

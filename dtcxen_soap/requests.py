@@ -107,6 +107,9 @@ class Reinstall(Request):
     given_dns: tuple[IpAddress, ...] | None = _parameter(types.DNS, "dns", "dns", "Name servers; the node's DNS when absent.", optional=True)
     hostname: str | None = _parameter(types.HOSTNAME, "hostname", "", "Full host name; xenNN in the node's domain when absent.", optional=True)
     boot_mode: BootMode | None = _parameter(types.BOOT_MODE, "bootMode", "", "How it boots; what the bundle or the node says when absent.", optional=True)
+    ssh_keys: tuple[str, ...] | None = _parameter(types.SSH_KEYS, "sshKeys", "", "SSH public keys that open root inside the VPS, one a line.", optional=True)
+    user_data: Secret | None = _parameter(
+        types.USER_DATA, "userData", "", "What the owner has done at the first boot: a script, or #cloud-config for a system with cloud-init.", optional=True, secret=True)
     start: bool | None = _parameter(types.BOOLEAN, "start", "", "true: start it, and end the job only once it booted or did not.", optional=True)
     plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
 

@@ -148,7 +148,7 @@ class Settings:
         _path, "/var/lib/dtc-xen/mnt", "Mount points of trees, and the image files of file-backed disks.", "soap_server_mount_point", "VPS_MOUNTPOINT")
     ttyssh_home: str = _setting(_path, "/var/lib/dtc-xen/ttyssh_home", "Homes of the console users; each holds the ISOs of its VPS.")
     xen_config_dir: str = _setting(_path, "/etc/xen", "Where domU configurations (xenNN) and auto/ live.")
-    config_dir: str = _setting(_path, "/etc/dtc-xen", "Where motd, bashrc, authorized_keys2, hooks/ and os.d/ (more OS types) live.")
+    config_dir: str = _setting(_path, "/etc/dtc-xen", "Where motd, bashrc, authorized_keys2, hooks/, firstboot.d/ and os.d/ (more OS types) live.")
     os_dir: str = _setting(_path, "/usr/share/dtc-xen-os", "Bundles: one directory per installable OS.")
     app_dir: str = _setting(_path, "/usr/share/dtc-xen-app", "Appliances: one directory each.")
 
@@ -211,6 +211,7 @@ class Settings:
     vps_domain: str = _setting(_text(r"[A-Za-z0-9.-]{0,200}", "a domain name"), "", "Domain of host names xenNN; empty: the node's host name.")
 
     hook_timeout_seconds: int = _setting(_number(1, 86400), "300", "Longest time that one hook may take.", group="Hooks, ISOs, accounts")
+    firstboot_timeout_seconds: int = _setting(_number(1, 86400), "900", "Longest time that one first-boot snippet may take inside a new VPS.")
     iso_quota_mib: Mib = _setting(_mib(0, 1 << 30), "0", "Space for the ISOs of one VPS as listISOs reports it; 0: no limit.")
     manage_accounts: bool = _setting(_yes_no, "yes", "no: no system users are made for VPS owners.")
     console_shell: str = _setting(_path, "/usr/lib/dtcxen-soap/console", "Login shell of the console users: the program that opens a VPS's console, and nothing else.")
@@ -238,6 +239,10 @@ class Settings:
     @property
     def hooks_dir(self) -> str:
         return f"{self.config_dir}/hooks"
+
+    @property
+    def firstboot_dir(self) -> str:
+        return f"{self.config_dir}/firstboot.d"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from dtcxen_soap import (
     survey_content,
     survey_disks,
     survey_domu,
+    survey_firstboot,
     survey_isos,
     survey_node,
     survey_ostypes,
@@ -47,6 +48,7 @@ from dtcxen_soap.facts import (
     NeedTenancy,
     PingFact,
 )
+from dtcxen_soap.firstbootfacts import NeedFirstboot
 from dtcxen_soap.imagefacts import ImageCache
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples
@@ -107,6 +109,8 @@ class Survey:
                 return {"qemu": survey_qemu.qemu(self._dom0)}
             case NeedHooks(operation):
                 return {"hooks": survey_programs.hooks(settings, operation)}
+            case NeedFirstboot():
+                return {"firstboot": survey_firstboot.firstboot(settings)}
             case NeedIsos(vps):
                 return {"isos": survey_isos.isos(settings, vps)}
             case NeedPings():

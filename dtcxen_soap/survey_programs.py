@@ -102,13 +102,14 @@ def hooks(settings: Settings, operation: str) -> HookFact:
 
     `unsafe` holds what others could have written: hooks, or a directory on the way to one.
     """
-    found = {phase: tuple(_executables(f"{settings.hooks_dir}/{operation}-{phase}.d")) for phase in PHASES}
+    found = {phase: tuple(executables(f"{settings.hooks_dir}/{operation}-{phase}.d")) for phase in PHASES}
     parts = {path: writable_by_others(path, settings.hooks_dir) for paths in found.values() for path in paths}
     programs = {phase: safe for phase, paths in found.items() if (safe := tuple(path for path in paths if not parts[path]))}
     return HookFact(programs, tuple(dict.fromkeys(part for each in parts.values() for part in each)))
 
 
-def _executables(directory: str) -> Iterator[str]:
+def executables(directory: str) -> Iterator[str]:
+    """Paths of a directory's executable files with a name that run-parts(8) would take, in its order."""
     for name in _names(directory):
         path = f"{directory}/{name}"
         if _HOOK_NAME.fullmatch(name) and _is_file(path) and os.stat(path).st_mode & 0o111:

@@ -17,6 +17,7 @@ from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import Address, BootMode, ImageType, IpAddress, Mib, Secret, VpsId
 
 MOST_SSH_KEYS = 20
+MOST_USER_DATA_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -226,12 +227,24 @@ def _ssh_keys(text: str, settings: Settings) -> tuple[str, ...]:
     return tuple(dict.fromkeys(keys))
 
 
+def _user_data(text: str, settings: Settings) -> Secret:
+    """cloud-init reads it as UTF-8; a script with the line ends of another system would not find its interpreter."""
+    text = text.replace("\r\n", "\n")
+    if len(text.encode()) > MOST_USER_DATA_BYTES:
+        raise ValueError(f"{len(text.encode())} bytes are too many")
+    if not text.startswith("#!") and text.split("\n", 1)[0].rstrip() != "#cloud-config":
+        raise ValueError("begins with neither #cloud-config nor #!")
+    return Secret(text if text.endswith("\n") else text + "\n")
+
+
 VPS = _string("VpsName", "a VPS number from 01 to 9999 (max_vps_id), with or without xen", "(xen)?[0-9]{1,4}", _vps, 7)
 OS_TYPE = _string("OsType", "a name of letters, digits and ._-", "[A-Za-z0-9][A-Za-z0-9._-]*", lambda text, s: text, 64)
 PASSWORD = _string("Password", "1 to 255 printable characters", "[^\\x00-\\x1f\\x7f-\\x9f]+", lambda text, s: Secret(text))
 SOAP_PASSWORD = _string("SoapPassword", "1 to 72 printable characters, at most 72 bytes", "[^\\x00-\\x1f\\x7f-\\x9f]+", _soap_password, 72)
 SSH_KEYS = _string(
     "SshKeys", "SSH public keys, one a line: type, key and comment as in a .pub file", "([^\\x00-\\x1f\\x7f-\\x9f]|[\\t\\n\\r])+", _ssh_keys, 65536, True)
+USER_DATA = _string(
+    "UserData", "text that begins with #cloud-config or #!, at most 64 KiB of UTF-8", "#([^\\x00-\\x1f\\x7f-\\x9f]|[\\t\\n\\r])+", _user_data, MOST_USER_DATA_BYTES)
 VNC_PASSWORD = _string(
     "VncPassword", "1 to 8 printable ASCII characters, which is all that VNC compares; no_vnc: none", "[!-~]+",
     lambda text, s: None if text == "no_vnc" else Secret(text), 8)

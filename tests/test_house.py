@@ -17,14 +17,15 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "facts", "settings", "onestep", "imagesteps", "plans",
+WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "facts", "settings", "onestep", "imagesteps",
+         "plans",
          "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
 LAYERS = {
     "words": WORDS,
-    "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "fsck", "hvm", "bsd", "rollback", "rescueseed", "rescue", "rescuesystem",
-             "reports", "perfdata", "power", "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
+    "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "firstboot", "cloudseed", "fsck", "hvm", "bsd", "rollback", "rescueseed",
+             "rescue", "rescuesystem", "reports", "perfdata", "power", "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
     "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy", "shadow", "tarballs",
              "ramdisk", "claims", "terminals", "qmp", "dom0", "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey", "sampler"),
     "engine": ("actions", "execute", "recover", "workers", "jobs"),
@@ -42,8 +43,8 @@ MAY_IMPORT = {
     "catalogue": {"words", "pure"},
     "shells": set(LAYERS),
 }
-REACHES_ACROSS = {"install.reinstall", "install.network", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm", "bsd", "rollback", "rescue", "rescuesystem",
-                  "upgrade.owners"}
+REACHES_ACROSS = {"install.reinstall", "install.network", "install.firstboot", "install.clouddata", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm",
+                  "bsd", "rollback", "rescue", "rescuesystem", "upgrade.owners"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch"}
 """Rooms of the edge that use a tool's pure half: its command lines, and what its answers say."""

@@ -1,4 +1,4 @@
-"""The node admin's own files in every system: motd, root's .bashrc and ssh keys, as /etc/dtc-xen has them.
+"""The node admin's own files in every system: motd, root's .bashrc and ssh keys, as /etc/dtc-xen has them; and the owner's keys.
 
 VPS_HOSTNAME in motd and bashrc becomes the host name, as in the original.
 """
@@ -38,13 +38,15 @@ def _bashrc(guest: Guest) -> tuple[Step, ...]:
 
 
 def _keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
-    """The admin's keys join what is there, in both files: sshd of today may read only the one, that of 2010 both."""
-    if guest.authorized_keys is None or not guest.authorized_keys.strip():
+    """The admin's keys and the owner's join what is there, in both files: sshd of today may read only the one, that of 2010 both."""
+    keys = "\n".join((*(guest.authorized_keys or "").strip().splitlines(), *guest.owner_keys))
+    if not keys:
         return ()
     made: tuple[Step, ...] = (TreeDirectory(why="Have a place for root's ssh keys.", tree=guest.tree, path=SSH, mode=0o700),)
+    whose = " and ".join(name for name, has in (("the node's admin", guest.authorized_keys), ("the owner", guest.owner_keys)) if has)
     for path in KEY_FILES:
-        text = _joined(tree.texts.get(path, ""), guest.authorized_keys)
-        made += (TreeWrite(why=f"Let the node's admin sign in by key: /{path}.", tree=guest.tree, path=path, content=text, mode=0o600),)
+        text = _joined(tree.texts.get(path, ""), keys)
+        made += (TreeWrite(why=f"Let {whose} sign in by key: /{path}.", tree=guest.tree, path=path, content=text, mode=0o600),)
     return made
 
 

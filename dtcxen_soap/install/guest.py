@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dtcxen_soap.firstbootfacts import Snippet
 from dtcxen_soap.vps import DiskRole, GuestNetwork, IpAddress, Secret, Vps
 
 
@@ -14,6 +15,8 @@ class Guest:
     `tree` is where its root disk is mounted in dom0; `hostname` is the full one; `node` is the
     dom0's host name. `modules` is the directory of dom0 that holds the modules of `kernel_release`,
     "" when there is none; `node_kernel` and `node_ramdisk` are that kernel's files there, "" likewise. The texts are the admin's files, None where there is no such file.
+    `snippets` run once, at the first boot, each for `snippet_seconds` at most. `owner_keys` are the owner's
+    SSH keys for root, `cloud_config` is for cloud-init, `instance` names this installation.
     """
 
     vps: Vps
@@ -31,6 +34,11 @@ class Guest:
     bashrc: str | None = None
     authorized_keys: str | None = None
     node: str = ""
+    snippets: tuple[Snippet, ...] = ()
+    snippet_seconds: int = 900
+    owner_keys: tuple[str, ...] = ()
+    cloud_config: Secret | None = None
+    instance: str = ""
 
     @property
     def short_hostname(self) -> str:

@@ -87,6 +87,17 @@ def checks(settings: Settings, facts: Facts) -> tuple[Step, ...]:
     return bundle.checks(facts.bundle) if facts.bundle is not None else ()
 
 
+def packages(settings: Settings, facts: Facts) -> tuple[str, ...] | None:
+    """What is installed beside the base system by name; None for an image, whose content nobody tells beforehand."""
+    if _bundle(settings, facts) is not None:
+        return None
+    match facts.os_type.description if facts.os_type else None:
+        case SuiteDescription() | RpmDescription() as described:
+            return described.packages
+        case _:
+            return settings.debian_added_debs
+
+
 # -- into the tree --------------------------------------------------------------------------------
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-from dtcxen_soap import accounts, configfile, disks, power, stores, volumes
+from dtcxen_soap import accounts, cloudseed, configfile, disks, firstboot, power, stores, volumes
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
-from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedMemory, NeedOsList, NeedTenancy
+from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedKeys, NeedMemory, NeedOsList, NeedTenancy
+from dtcxen_soap.firstbootfacts import NeedFirstboot, Snippet
 from dtcxen_soap.install import golden, ostypes
 from dtcxen_soap.install.golden import Golden, Recipe
 from dtcxen_soap.install.guest import Guest
@@ -38,7 +39,8 @@ def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
     """Everything that an installation looks at before it touches anything."""
     vps = request.vps
     memory = (NeedMemory(),) if request.start else ()
-    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), *memory
+    keys = (NeedKeys(request.ssh_keys),) if request.ssh_keys else ()
+    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), NeedFirstboot(), *keys, *memory
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,9 @@ def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
         raise Refused(ParameterFault(
             "reinstallVPSos", "hddsize", "InvalidParameter", f"the root disk has {root.size_bytes >> 20} MiB", f"{root.size_bytes >> 20}, or killVPS first"))
     ostypes.refuse_unready(request.os_type, settings, facts)
+    firstboot.refuse_unready(_OPERATION, facts.firstboot)
+    accounts.refuse_bad_keys(_OPERATION, "sshKeys", facts)
+    _refuse_user_data(request, settings, facts)
     lacking = [command for command in (_MKFS[settings.root_filesystem][0], "mkswap", "mount", "umount") if command not in facts.node.commands]
     if lacking:
         raise Failed(f"Install {request.os_type}.", f"the node lacks {', '.join(lacking)}: install the packages")
@@ -115,6 +120,15 @@ def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
         power.refuse_running(_OPERATION, request.vps, facts.domu)
         power.refuse_memory(_OPERATION, request.ram, facts, parameter="ramSizeMib")
     return root
+
+
+def _refuse_user_data(request: Reinstall, settings: Settings, facts: Facts) -> None:
+    """What is made here of packages will hold these; an image's tree is asked when it is there, and before it takes the old one's place."""
+    packages = ostypes.packages(settings, facts)
+    if cloudseed.is_cloud_config(request.user_data) and packages is not None and "cloud-init" not in packages:
+        raise Refused(ParameterFault(
+            _OPERATION, "userData", "InvalidParameter", f"{request.os_type} has no cloud-init to read {cloudseed.CLOUD_CONFIG}",
+            "a script that begins with #!, or cloud-init among the packages of the node's debian_added_debs or os.d"))
 
 
 def _place(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> _Build:
@@ -217,7 +231,18 @@ def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, fact
         vps=vps, tree=build.tree, os_type=request.os_type, hostname=hostname,
         network=GuestNetwork(vps.nic, request.gateways(settings), request.dns(settings), settings.onlink_gateway), password=request.password,
         fstype=settings.root_filesystem, kernel_release=release, modules=modules if modules in node.kernels else "", node_kernel=kernel, node_ramdisk=ramdisk,
-        motd=node.texts.get("motd"), bashrc=node.texts.get("bashrc"), authorized_keys=node.texts.get("authorized_keys2"), node=node.hostname)
+        motd=node.texts.get("motd"), bashrc=node.texts.get("bashrc"), authorized_keys=node.texts.get("authorized_keys2"), node=node.hostname,
+        snippets=_snippets(request, facts), snippet_seconds=settings.firstboot_timeout_seconds, owner_keys=request.ssh_keys or (),
+        cloud_config=request.user_data if cloudseed.is_cloud_config(request.user_data) else None,
+        instance=cloudseed.instance(vps.id, facts.tenancy.number, facts.now) if facts.now else "")
+
+
+def _snippets(request: Reinstall, facts: Facts) -> tuple[Snippet, ...]:
+    """What the new system runs at its first boot, in this order."""
+    script = request.user_data if request.user_data and not cloudseed.is_cloud_config(request.user_data) else None
+    return (
+        *(Snippet(firstboot.order(firstboot.ADMIN, each.name), each.content) for each in facts.firstboot.snippets),
+        *((Snippet(firstboot.order(firstboot.OWNER, "owner"), script),) if script else ()))
 
 
 def _swap_in(request: Reinstall, build: _Build, settings: Settings, facts: Facts) -> tuple[Step, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import logging
 from pathlib import Path
@@ -115,13 +116,14 @@ def test_defect_04_all_of_a_password_counts_and_a_wrong_one_waits(tmp_path: Path
 
 
 SECRET = 'S3c&r"t`$(x)'[:8]
+SCRIPT = collections.defaultdict(str, UserData="#!/bin/sh\n")
+"""How a secret of a type must begin."""
 
 
 @pytest.mark.parametrize("form", [form for form in CHANGING if any(item.secret for item in form.parameters)], ids=lambda form: form.name)
 def test_defect_05_a_password_is_in_no_command_plan_or_journal(form: Form) -> None:
     """Passwords stood in the process list, in the environment, in an init script of mode 755 inside the guest and in the debug log."""
-    (name,) = [item.name(form.old) for item in form.parameters if item.secret]
-    made = planned(form, **{name: SECRET})
+    made = planned(form, **{item.name(form.old): SCRIPT[item.type.name] + SECRET for item in form.parameters if item.secret})
     assert isinstance(made, Plan), made
     assert SECRET not in repr(made) and SECRET not in "\n".join(render(made))
     assert not [run.argv for run in commands(made) if any(SECRET in word for word in seen(run))]
@@ -132,9 +134,9 @@ def test_defect_05_nor_in_a_log_or_a_fault(form: Form, tmp_path: Path, caplog: p
     """At debug=1 whole messages were printed, and the log of exceptions held their arguments."""
     caplog.set_level(logging.DEBUG)
     wire = Wire(tmp_path)
-    (name,) = [item.name(form.old) for item in form.parameters if item.secret]
-    for text in ("s3cr3t-word", "s3cr3t-word\t" + "x" * 300):
-        reply = wire.call(form.name, *(words(form) | {name: text}).items())
+    for text in ("s3cr3t-word", "s3cr3t-word\t" + "x" * 300, "s3cr3t-word\x7f"):
+        secrets = {item.name(form.old): SCRIPT[item.type.name] + text for item in form.parameters if item.secret}
+        reply = wire.call(form.name, *(words(form) | secrets).items())
         assert "s3cr3t-word" not in reply.fault + reply.body.decode()
     wire.post(b"<e:Envelope><password>s3cr3t-word</password>")
     assert "s3cr3t-word" not in caplog.text

@@ -92,7 +92,8 @@ _KERNEL = "boot/vmlinuz-6.1.0"
 TREE = TreeFact(
     {"etc/fstab": "/dev/sda1 / ext3 defaults 0 1\n", "etc/hosts": "127.0.0.1 localhost\n",
      "etc/network/interfaces": "auto lo\n", "etc/shadow": "root:*:1::::::\n", "etc/motd": "x\n"},
-    frozenset({"etc", "etc/network", "sbin/ifup", "usr/sbin/ifup", "usr/bin/ssh-keygen", "usr/sbin/sshd", "etc/ssh/ssh_host_rsa_key", "etc/motd", _KERNEL}),
+    frozenset({"etc", "etc/network", "sbin/ifup", "usr/sbin/ifup", "usr/bin/ssh-keygen", "usr/sbin/sshd", "etc/ssh/ssh_host_rsa_key", "etc/motd",
+               "usr/lib/systemd/systemd", _KERNEL}),
     {_KERNEL: bzimage("xz", "6.1.0")})
 """A system as an installer leaves it."""
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from dtcxen_soap import requests as req
+from dtcxen_soap.accountfacts import KeyFact
 from dtcxen_soap.errors import Busy, Failed, Missing, Refused
-from dtcxen_soap.facts import AptSource, DiskFact, DomuFact, Facts, KeptDisk, Leftover, LvmFact, MemoryFact, NodeFact, Room, TenancyFact, VolumeGroup
+from dtcxen_soap.facts import AptSource, DiskFact, DomuFact, Facts, KeptDisk, Leftover, LvmFact, MemoryFact, NeedKeys, NodeFact, Room, TenancyFact, VolumeGroup
+from dtcxen_soap.firstbootfacts import FirstbootFact, Snippet
 from dtcxen_soap.imagefacts import GoldenImage, ImageCache
 from dtcxen_soap.imagesteps import CloneImage, MakingImage, VerifyImage
 from dtcxen_soap.install import debootstrap, ostypes, reinstall
 from dtcxen_soap.install import golden as golden_images
 from dtcxen_soap.osfacts import BundleFact
 from dtcxen_soap.planprint import render
-from dtcxen_soap.plans import MEMORY, ExchangeFile, MakeVolume, Mounted, RemoveFile, RenameFile, RenameVolume, Run, WatchBoot, WriteFile, walk
+from dtcxen_soap.plans import MEMORY, ExchangeFile, Look, MakeVolume, Mounted, RemoveFile, RenameFile, RenameVolume, Run, TreeWrite, WatchBoot, WriteFile, walk
 from dtcxen_soap.settings import load
-from dtcxen_soap.vps import BootMode, DiskRole, ImageType, MacAddress, Mib
+from dtcxen_soap.vps import BootMode, DiskRole, ImageType, MacAddress, Mib, Secret
 from dtcxen_soap.xen import bootmode
+from tests.unit.install.test_finish import DEBIAN_12
 
 GIB = 1 << 30
 CONFIG = "provisioning_mount_point=/m\nxen_config_dir=/x\nGATEWAY=192.0.2.1\nDNS=192.0.2.53\nvps_domain=example.net\nKERNEL_RELEASE=6.1.0\nimage_cache_mib=0\n"
@@ -93,7 +97,7 @@ def test_volumes_that_other_plans_will_take_are_counted():
 
 def new_request(**changed):
     words = {"vps": "01", "osType": "debian", "ramSizeMib": "128", "password": "hunter2", "nics": "192.0.2.10/24", "bootMode": "direct", "start": "true"} | changed
-    return req.parse(req.Reinstall, "reinstallOS", list(words.items()), SETTINGS, old=False, rpc=False)
+    return req.parse(req.Reinstall, "reinstallOS", list(words.items()), SETTINGS, old=False, rpc=True)
 
 
 ROOMY = dataclasses.replace(LVM_AGAIN, memory=MemoryFact(Mib(1024), Mib(4096)))
@@ -292,3 +296,81 @@ def test_blocks_are_shared_only_where_the_node_overcommits():
     for more, share in (("", False), ("overcommit=yes", True)):
         (clone,) = [step for step in walk(cached(ONE_IMAGE, more).steps) if isinstance(step, CloneImage)]
         assert clone.share is share
+def test_the_admins_snippets_become_the_first_boots() -> None:
+    snippets = (Snippet("10-a", Secret("#!/bin/sh\ngeheim\n")), Snippet("20-b", Secret("#!/bin/sh\n")))
+    plan = reinstall.plan(new_request(start="false"), SETTINGS, dataclasses.replace(AGAIN, firstboot=FirstbootFact(snippets)))
+    assert "geheim" not in "\n".join(render(plan)) and "geheim" not in repr(plan)
+    (look,) = [step for step in walk(plan.steps) if isinstance(step, Look)]
+    written = {step.path: step.content for step in look.decide(DEBIAN_12) if isinstance(step, TreeWrite)}
+    waiting = "var/lib/dtcxen-firstboot/waiting"
+    assert [path for path in written if path.startswith(waiting)] == [f"{waiting}/1-10-a", f"{waiting}/1-20-b"]
+    assert written[f"{waiting}/1-10-a"] == snippets[0].content and "limit=900" in str(written["var/lib/dtcxen-firstboot/run"])
+
+
+def test_unsafe_snippets_are_named_before_anything_is_planned() -> None:
+    with pytest.raises(Failed, match="could have changed them: /c/firstboot.d/a"):
+        reinstall.plan(new_request(start="false"), SETTINGS, dataclasses.replace(AGAIN, firstboot=FirstbootFact(unsafe=("/c/firstboot.d/a",))))
+
+
+KEYS = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ me@example\nssh-rsa AAAAB3NzaC1yc2E= other"
+
+
+def asked(**changed: str) -> Any:
+    return reinstall.plan(new_request(start="false", **changed), SETTINGS, AGAIN)
+
+
+def tree_of(plan: Any, more: tuple[str, ...] = ()) -> dict[str, Any]:
+    """What finishing writes into a Debian, by path."""
+    (look,) = [step for step in walk(plan.steps) if isinstance(step, Look)]
+    return {step.path: step.content for step in look.decide(dataclasses.replace(DEBIAN_12, paths=DEBIAN_12.paths | set(more))) if isinstance(step, TreeWrite)}
+
+
+def test_the_owners_keys_and_script_reach_the_tree_and_nothing_else() -> None:
+    assert NeedKeys(tuple(KEYS.splitlines())) in reinstall.needs(new_request(sshKeys=KEYS), SETTINGS)
+    plan = asked(sshKeys=KEYS, userData="#!/bin/sh\r\necho geheim")
+    assert "geheim" not in repr(plan) and "geheim" not in "\n".join(render(plan))
+    files = tree_of(plan)
+    assert files["var/lib/dtcxen-firstboot/waiting/3-owner"] == Secret("#!/bin/sh\necho geheim\n") and files["root/.ssh/authorized_keys"] == KEYS + "\n"
+    assert not [path for path in files if "cloud" in path]
+
+
+def test_a_debian_without_cloud_init_takes_no_cloud_config() -> None:
+    with pytest.raises(Refused, match="reinstallOS: userData: debian has no cloud-init"):
+        asked(userData="#cloud-config\n{}")
+    with_it = load(CONFIG + "debian_added_debs=cloud-init").settings
+    plan = reinstall.plan(new_request(start="false", userData="#cloud-config\n{}"), with_it, AGAIN)
+    files = tree_of(plan, ("usr/bin/cloud-init",))
+    assert files["var/lib/cloud/seed/nocloud/user-data"] == Secret("#cloud-config\n{}\n") and "dtcxen-firstboot" not in " ".join(files)
+    assert '"instance-id": "xen01-0-20260102T030405Z"' in files["var/lib/cloud/seed/nocloud/meta-data"]
+    with pytest.raises(Failed, match="has no cloud-init"):
+        tree_of(plan)
+
+
+def test_a_bundles_tree_is_asked_before_it_takes_the_old_ones_place() -> None:
+    facts = dataclasses.replace(AGAIN, node=dataclasses.replace(NODE, commands=NODE.commands | {"tar", "unshare", "sh"}), bundle=BundleFact("b", "/o/b", frozenset(), ("a.tar",)))
+    plan = reinstall.plan(new_request(start="false", osType="b", userData="#cloud-config\n"), SETTINGS, facts)
+    steps = list(walk(plan.steps))
+    assert [type(step) for step in steps].index(Look) < [type(step) for step in steps].index(ExchangeFile)
+
+
+@pytest.mark.parametrize(("changed", "problem"), [
+    ({"userData": "echo no"}, "userData: not of the form allowed"), ({"userData": "# cloud-config\n"}, "userData: begins with neither #cloud-config nor #!"),
+    ({"userData": "#cloud-configuration\n"}, "begins with neither"), ({"userData": "#!" + "x" * 65536}, "65538 characters are too many"),
+    ({"userData": "#!" + "\u20ac" * 30000}, "90002 bytes are too many"), ({"userData": "#!\x07"}, "not of the form"),
+    ({"sshKeys": "nonsense"}, "sshKeys: 'nonsense': line 1 is not a public key"), ({"sshKeys": "\n".join(f"ssh-ed25519 AAAA{n}" for n in range(21))}, "more than 20 keys")])
+def test_what_is_neither_a_key_nor_user_data(changed: dict[str, str], problem: str) -> None:
+    with pytest.raises(Refused) as error:
+        asked(**changed)
+    assert problem in str(error.value) and "echo no" not in str(error.value)
+
+
+def test_a_key_that_ssh_keygen_cannot_read_is_told_by_its_number() -> None:
+    facts = dataclasses.replace(AGAIN, keys=(KeyFact("SHA256:x"), KeyFact(problem="ssh-keygen cannot read it")))
+    with pytest.raises(Refused, match="reinstallOS: sshKeys: key 2: ssh-keygen cannot read it"):
+        reinstall.plan(new_request(start="false", sshKeys=KEYS), SETTINGS, facts)
+
+
+def test_the_panels_form_knows_neither() -> None:
+    for name in ("sshKeys", "userData"):
+        with pytest.raises(Refused, match=f"{name}: unknown parameter"):
+            request(**{name: "#!x"})

@@ -1,0 +1,88 @@
+"""The admin's first-boot snippets on a real file system: which count, which are refused by their names, and which are never read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dtcxen_soap import survey_firstboot as survey
+from dtcxen_soap.firstbootfacts import FirstbootFact, Snippet
+from dtcxen_soap.settings import load
+from dtcxen_soap.vps import Secret
+
+
+@pytest.fixture(autouse=True)
+def plain_umask() -> Iterator[None]:
+    before = os.umask(0o022)
+    yield
+    os.umask(before)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    made = tmp_path / "firstboot.d"
+    made.mkdir()
+    return made
+
+
+def put(home: Path, name: str, content: bytes = b"#!/bin/sh\n", mode: int = 0o700) -> Path:
+    file = home / name
+    file.write_bytes(content)
+    file.chmod(mode)
+    return file
+
+
+def found(home: Path) -> FirstbootFact:
+    return survey.firstboot(load(f"config_dir={home.parent}").settings)
+
+
+def test_a_node_without_any(tmp_path: Path) -> None:
+    assert found(tmp_path / "firstboot.d") == FirstbootFact()
+
+
+def test_executable_files_count_in_the_order_of_their_names_byte_for_byte(home: Path) -> None:
+    put(home, "20-b", b"#!/bin/sh\n\xff\x00\n")
+    put(home, "10-a", b"\x7fELF\x80")
+    put(home, "README", mode=0o644)
+    for name in ("10-a.bak", "10-a~", ".hidden", "a b"):
+        put(home, name)
+    (home / "30-folder").mkdir()
+    fact = found(home)
+    assert [each.name for each in fact.snippets] == ["10-a", "20-b"] and not fact.unsafe and not fact.problems
+    assert fact.snippets[1] == Snippet("20-b", Secret(b"#!/bin/sh\n\xff\x00\n".decode(errors="surrogateescape"))) and "sh" not in repr(fact)
+
+
+def test_one_that_others_may_write_keeps_all_from_being_used(home: Path, tmp_path: Path) -> None:
+    put(home, "10-a")
+    bad = put(home, "20-b", mode=0o722)
+    assert found(home) == FirstbootFact(unsafe=(str(bad),))
+    bad.unlink()
+    elsewhere = tmp_path / "public"
+    elsewhere.mkdir()
+    elsewhere.chmod(0o777)
+    put(elsewhere, "c")
+    (home / "30-c").symlink_to(elsewhere / "c")
+    assert str(elsewhere) in found(home).unsafe
+    (home / "30-c").unlink()
+    home.chmod(0o775)
+    assert found(home).unsafe == (str(home),)
+
+
+@pytest.mark.root
+def test_one_that_is_not_roots_is_named(home: Path) -> None:
+    bad = put(home, "20-b")
+    os.chown(bad, 65534, 0)
+    assert found(home).unsafe == (str(bad),)
+
+
+def test_bounds_are_told(home: Path) -> None:
+    put(home, "10-a", b"#!" + b"x" * survey.MOST_BYTES)
+    put(home, "20-b", b"echo no interpreter\n")
+    fact = found(home)
+    assert fact.problems == (f"{home}/10-a has more than 256 KiB", f"{home}/20-b begins with neither #! nor as a program does: no system would run it")
+    for number in range(survey.MOST_SNIPPETS):
+        put(home, f"n{number}")
+    assert found(home).problems == (f"{home} has 66 snippets, more than 64",)
