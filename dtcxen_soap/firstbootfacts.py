@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dtcxen_soap.vps import Secret
+from dtcxen_soap.vps import Secret, VpsId
 
 
 @dataclass(frozen=True)
 class NeedFirstboot:
-    """What every new system runs once, at its first boot: Facts.firstboot."""
+    """What every new system runs once, at its first boot: Facts.firstboot. With `vps` also what the seed disk of that VPS told it."""
+
+    vps: VpsId | None = None
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,17 @@ class Snippet:
 
     name: str
     content: Secret
+
+
+@dataclass(frozen=True)
+class SeedFact:
+    """The seed disk of an HVM guest: whether it is there (`disk`), and what we wrote down of it (`told`): the installation that it is of, keys, and data."""
+
+    disk: bool = False
+    told: bool = False
+    instance: str = ""
+    keys: tuple[str, ...] = ()
+    user_data: Secret | None = None
 
 
 @dataclass(frozen=True)
@@ -30,3 +43,4 @@ class FirstbootFact:
     snippets: tuple[Snippet, ...] = ()
     unsafe: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
+    seed: SeedFact = SeedFact()

@@ -107,8 +107,8 @@ class Survey:
                 return {"qemu": survey_qemu.qemu(self._dom0)}
             case NeedHooks(operation):
                 return {"hooks": survey_programs.hooks(settings, operation)}
-            case NeedFirstboot():
-                return {"firstboot": survey_firstboot.firstboot(settings)}
+            case NeedFirstboot(vps):
+                return {"firstboot": survey_firstboot.firstboot(settings, vps)}
             case NeedIsos(vps):
                 return {"isos": survey_isos.isos(settings, vps)}
             case NeedPings():

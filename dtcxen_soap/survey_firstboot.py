@@ -1,21 +1,31 @@
-"""The admin's first-boot snippets: which there are, whether anybody else could have written them, and what is in them."""
+"""The admin's first-boot snippets: which there are, whether anybody else could have written them, and what is in them; and seed disks."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import os
 
-from dtcxen_soap.firstbootfacts import FirstbootFact, Snippet
+from dtcxen_soap.disks import cloud_seed_path, cloud_told_path
+from dtcxen_soap.firstbootfacts import FirstbootFact, SeedFact, Snippet
 from dtcxen_soap.nodefiles import read_bytes
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.survey_programs import executables, writable_by_others
-from dtcxen_soap.vps import Secret
+from dtcxen_soap.vps import Secret, VpsId
 
 MOST_SNIPPETS = 64
 MOST_BYTES = 256 << 10
 """Of one snippet; a quarter of a mebibyte is a long script."""
+_MOST_TOLD_BYTES = 1 << 20
 
 
-def firstboot(settings: Settings) -> FirstbootFact:
+def firstboot(settings: Settings, vps: VpsId | None = None) -> FirstbootFact:
+    """The admin's snippets, and with `vps` what its seed disk told it."""
+    found = _snippets(settings)
+    return dataclasses.replace(found, seed=_seed(settings, vps)) if vps else found
+
+
+def _snippets(settings: Settings) -> FirstbootFact:
     """Executable files of firstboot_dir with a name that run-parts(8) would take, in its order. An unsafe one is named and never read."""
     directory = settings.firstboot_dir
     paths = tuple(executables(directory))
@@ -37,3 +47,14 @@ def _read(path: str) -> Snippet | str:
     if not content.startswith((b"#!", b"\x7fELF")):
         return f"{path} begins with neither #! nor as a program does: no system would run it"
     return Snippet(os.path.basename(path), Secret(content.decode(errors="surrogateescape")))
+
+
+def _seed(settings: Settings, vps: VpsId) -> SeedFact:
+    """What we wrote down when the disk was made; what cannot be read tells nothing, so that a new disk is made."""
+    disk, path = os.path.lexists(cloud_seed_path(vps, settings)), cloud_told_path(vps, settings)
+    try:
+        told = json.loads(read_bytes(path, _MOST_TOLD_BYTES))
+        data = told["user_data"]
+        return SeedFact(disk, True, str(told["instance"]), tuple(map(str, told["keys"])), None if data is None else Secret(str(data)))
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return SeedFact(disk, os.path.lexists(path))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dtcxen_soap import survey_firstboot as survey
-from dtcxen_soap.firstbootfacts import FirstbootFact, Snippet
+from dtcxen_soap.firstbootfacts import FirstbootFact, SeedFact, Snippet
 from dtcxen_soap.settings import load
-from dtcxen_soap.vps import Secret
+from dtcxen_soap.vps import Secret, VpsId
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +87,17 @@ def test_bounds_are_told(home: Path) -> None:
     for number in range(survey.MOST_SNIPPETS):
         put(home, f"n{number}")
     assert found(home).problems == (f"{home} has 66 snippets, more than 64",)
+
+
+def test_what_a_seed_disk_told_is_read_back_and_rubbish_tells_nothing(tmp_path: Path) -> None:
+    settings, vps = load(f"config_dir={tmp_path}\nstate_dir={tmp_path}").settings, VpsId(50)
+    assert survey.firstboot(settings, vps).seed == SeedFact()
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "seeds/xen50.iso").touch()
+    told = tmp_path / "seeds/xen50.told"
+    told.write_text(json.dumps({"instance": "xen50-0-1", "keys": ["k"], "user_data": "#!/bin/sh\n"}))
+    assert survey.firstboot(settings, vps).seed == SeedFact(True, True, "xen50-0-1", ("k",), Secret("#!/bin/sh\n"))
+    for rubbish in ("", "[]", "{}", '{"instance": 1, "keys": 7, "user_data": null}', "[" * 100_000):
+        told.write_text(rubbish)
+        assert survey.firstboot(settings, vps).seed == SeedFact(True, True)
+    assert survey.firstboot(settings).seed == SeedFact()
