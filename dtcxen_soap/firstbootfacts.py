@@ -9,9 +9,10 @@ from dtcxen_soap.vps import Secret, VpsId
 
 @dataclass(frozen=True)
 class NeedFirstboot:
-    """What every new system runs once, at its first boot: Facts.firstboot. With `vps` also what the seed disk of that VPS told it."""
+    """What every new system runs once, at its first boot: Facts.firstboot. With `vps` also what the seed disk of that VPS told it, with `os_type` the appliance of that name."""
 
     vps: VpsId | None = None
+    os_type: str = ""
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,18 @@ class SeedFact:
 
 
 @dataclass(frozen=True)
+class AppFact:
+    """An appliance of app_dir: the OS type that it `depends` on, whether it has a `folder`, and why it must not or cannot be used, if so."""
+
+    name: str
+    path: str
+    depends: str = ""
+    folder: bool = False
+    unsafe: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class FirstbootFact:
     """The admin's snippets in the order of their names.
 
@@ -44,3 +57,4 @@ class FirstbootFact:
     unsafe: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     seed: SeedFact = SeedFact()
+    app: AppFact | None = None

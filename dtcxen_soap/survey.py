@@ -107,8 +107,8 @@ class Survey:
                 return {"qemu": survey_qemu.qemu(self._dom0)}
             case NeedHooks(operation):
                 return {"hooks": survey_programs.hooks(settings, operation)}
-            case NeedFirstboot(vps):
-                return {"firstboot": survey_firstboot.firstboot(settings, vps)}
+            case NeedFirstboot(vps, os_type):
+                return {"firstboot": survey_firstboot.firstboot(settings, vps, os_type)}
             case NeedIsos(vps):
                 return {"isos": survey_isos.isos(settings, vps)}
             case NeedPings():
@@ -153,9 +153,10 @@ class Survey:
         }
 
     def _install(self, os_type: str, settings: Settings) -> Found:
+        app = survey_firstboot.appliance(settings, os_type)
         return {
             "node": survey_node.node(self._dom0, settings),
-            "bundle": survey_programs.bundle(settings, os_type),
+            "bundle": survey_programs.bundle(settings, app.depends if app else os_type),
             "taken_macs": survey_domu.taken_macs(self._dom0, settings),
         }
 

@@ -1,28 +1,57 @@
-"""The admin's first-boot snippets: which there are, whether anybody else could have written them, and what is in them; and seed disks."""
+"""The admin's first-boot snippets: which there are, whether anybody else could have written them, and what is in them; appliances, and seed disks."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import os
+import re
 
 from dtcxen_soap.disks import cloud_seed_path, cloud_told_path
-from dtcxen_soap.firstbootfacts import FirstbootFact, SeedFact, Snippet
+from dtcxen_soap.firstbootfacts import AppFact, FirstbootFact, SeedFact, Snippet
+from dtcxen_soap.install.appliance import FOLDER, SCRIPT
 from dtcxen_soap.nodefiles import read_bytes
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.survey_programs import executables, writable_by_others
+from dtcxen_soap.survey_programs import app_names, executables, objections, writable_by_others
 from dtcxen_soap.vps import Secret, VpsId
 
 MOST_SNIPPETS = 64
 MOST_BYTES = 256 << 10
 """Of one snippet; a quarter of a mebibyte is a long script."""
 _MOST_TOLD_BYTES = 1 << 20
+_DEPENDS = "depends"
+_MOST_DEPENDS_BYTES = 4096
 
 
-def firstboot(settings: Settings, vps: VpsId | None = None) -> FirstbootFact:
-    """The admin's snippets, and with `vps` what its seed disk told it."""
-    found = _snippets(settings)
-    return dataclasses.replace(found, seed=_seed(settings, vps)) if vps else found
+def firstboot(settings: Settings, vps: VpsId | None = None, os_type: str = "") -> FirstbootFact:
+    """The admin's snippets; with `vps` what its seed disk told it, with `os_type` the appliance of that name."""
+    return dataclasses.replace(_snippets(settings), seed=_seed(settings, vps) if vps else SeedFact(), app=appliance(settings, os_type))
+
+
+def appliance(settings: Settings, name: str) -> AppFact | None:
+    """The appliance of this name: a directory of app_dir that says what it depends on. None when there is none."""
+    path = f"{settings.app_dir}/{name}"
+    if name not in app_names(settings) or not os.path.lexists(f"{path}/{_DEPENDS}"):
+        return None
+    folder = os.path.lexists(f"{path}/{FOLDER}")
+    unsafe = tuple(objections(settings.app_dir, path, (_DEPENDS, SCRIPT, *((FOLDER,) if folder else ()))))
+    if unsafe:
+        return AppFact(name, path, folder=folder, unsafe=unsafe)
+    depends, problems = _depends(f"{path}/{_DEPENDS}")
+    if not os.path.isfile(f"{path}/{SCRIPT}"):
+        problems += (f"{path}/{SCRIPT} is not there",)
+    if folder and not os.path.isdir(f"{path}/{FOLDER}"):
+        problems += (f"{path}/{FOLDER} is no directory",)
+    return AppFact(name, path, depends, folder, problems=problems)
+
+
+def _depends(path: str) -> tuple[str, tuple[str, ...]]:
+    """The one word of the file, and what is wrong with it."""
+    try:
+        word = read_bytes(path, _MOST_DEPENDS_BYTES).decode(errors="replace").strip()
+    except OSError as error:
+        return "", (f"{path} cannot be read: {error.strerror}",)
+    return (word, ()) if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", word, re.ASCII) else ("", (f"{path} does not hold the name of one OS type",))
 
 
 def _snippets(settings: Settings) -> FirstbootFact:

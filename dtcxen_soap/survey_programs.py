@@ -50,7 +50,7 @@ def bundle(settings: Settings, name: str) -> BundleFact | None:
     tarballs = tuple(each for each in files if each.endswith(TARBALLS))
     manifest = (MANIFEST,) if MANIFEST in files else ()
     mode, problems = _manifest(f"{path}/{MANIFEST}") if manifest else (None, ())
-    return BundleFact(name, path, scripts, tarballs, tuple(_objections(settings.os_dir, path, (*sorted(scripts), *tarballs, *manifest))), mode, problems)
+    return BundleFact(name, path, scripts, tarballs, tuple(objections(settings.os_dir, path, (*sorted(scripts), *tarballs, *manifest))), mode, problems)
 
 
 def _manifest(path: str) -> tuple[BootMode | None, tuple[str, ...]]:
@@ -68,8 +68,8 @@ def _manifest(path: str) -> tuple[BootMode | None, tuple[str, ...]]:
     return None, (f"{path}: {_BOOT_MODE} {json.dumps(word)} is none of {', '.join(modes)}",)
 
 
-def _objections(os_dir: str, path: str, used: tuple[str, ...]) -> Iterator[str]:
-    """What others could have changed of a bundle: whatever lies in it, since its scripts may read it, and the way to it."""
+def objections(os_dir: str, path: str, used: tuple[str, ...]) -> Iterator[str]:
+    """What others could have changed of a bundle, or of an appliance: whatever lies in it, since its scripts may read it, and the way to it."""
     inside = (os.path.join(folder, each) for folder, folders, files in os.walk(path) for each in (*folders, *files))
     for each in dict.fromkeys((path, *(f"{path}/{name}" for name in used))):
         if leads_out(each, os_dir):

@@ -8,13 +8,14 @@ all inputs were verified, and the plan says so. With start=true the job's proof 
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 
 from dtcxen_soap import accounts, cloudseed, configfile, disks, firstboot, power, stores, volumes
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedKeys, NeedMemory, NeedOsList, NeedTenancy
 from dtcxen_soap.firstbootfacts import NeedFirstboot, Snippet
-from dtcxen_soap.install import bundle, contract, debootstrap, finish
+from dtcxen_soap.install import appliance, bundle, contract, debootstrap, finish
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Run, Step, WatchBoot
 from dtcxen_soap.requests import Reinstall
@@ -38,7 +39,8 @@ def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
     vps = request.vps
     memory = (NeedMemory(),) if request.start else ()
     keys = (NeedKeys(request.ssh_keys),) if request.ssh_keys else ()
-    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), NeedFirstboot(), *keys, *memory
+    first = NeedFirstboot(os_type=request.os_type)
+    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), first, *keys, *memory
 
 
 @dataclass(frozen=True)
@@ -111,14 +113,20 @@ def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
     return root
 
 
+def _base(request: Reinstall, facts: Facts) -> str:
+    """The OS type that is put on the disk; an appliance comes on top of it at the first boot."""
+    return appliance.base(request.os_type, facts.firstboot.app)
+
+
 def _refuse_os(request: Reinstall, settings: Settings, facts: Facts) -> None:
+    appliance.refuse_unready(request.os_type, facts.firstboot.app, settings, facts.node)
     if facts.bundle is not None:
         bundle.refuse_unready(facts.bundle, facts.node)
-    elif request.os_type == debootstrap.OS_TYPE:
+    elif _base(request, facts) == debootstrap.OS_TYPE:
         debootstrap.refuse_unready(settings, facts.node)
     else:
         known = ", ".join((debootstrap.OS_TYPE, *facts.bundles))
-        raise Refused(ParameterFault(_OPERATION, "osType", "InvalidParameter", f"{request.os_type!r} cannot be installed here", f"one of {known}"))
+        raise Refused(ParameterFault(_OPERATION, "osType", "InvalidParameter", f"{_base(request, facts)!r} cannot be installed here", f"one of {known}"))
 
 
 def _refuse_user_data(request: Reinstall, settings: Settings, facts: Facts) -> None:
@@ -227,21 +235,24 @@ def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, fact
     release = bootmode.kernel_release(settings, node)
     kernel, ramdisk = bootmode.node_kernel(settings, node)
     modules = settings.KMOD_PATH or f"/lib/modules/{release}"
-    return Guest(
-        vps=vps, tree=build.tree, os_type=request.os_type, hostname=hostname,
+    made = Guest(
+        vps=vps, tree=build.tree, os_type=_base(request, facts), hostname=hostname,
         network=GuestNetwork(vps.nic, request.gateways(settings), request.dns(settings), settings.onlink_gateway), password=request.password,
         fstype=settings.root_filesystem, kernel_release=release, modules=modules if modules in node.kernels else "", node_kernel=kernel, node_ramdisk=ramdisk,
         motd=node.texts.get("motd"), bashrc=node.texts.get("bashrc"), authorized_keys=node.texts.get("authorized_keys2"), node=node.hostname,
-        snippets=_snippets(request, facts), snippet_seconds=settings.firstboot_timeout_seconds, owner_keys=request.ssh_keys or (),
+        snippets=_snippets(request, settings, facts), snippet_seconds=settings.firstboot_timeout_seconds, owner_keys=request.ssh_keys or (),
         cloud_config=request.user_data if cloudseed.is_cloud_config(request.user_data) else None,
-        instance=cloudseed.instance(vps.id, facts.tenancy.number, facts.now) if facts.now else "")
+        instance=cloudseed.instance(vps.id, facts.tenancy.number, facts.now) if facts.now else "", appliance=facts.firstboot.app,
+        panel_source=appliance.panel_source(settings, node) if not facts.firstboot.app and request.os_type == appliance.DTC else None)
+    return dataclasses.replace(made, private=appliance.private(request.os_type, facts.firstboot.app, made))
 
 
-def _snippets(request: Reinstall, facts: Facts) -> tuple[Snippet, ...]:
+def _snippets(request: Reinstall, settings: Settings, facts: Facts) -> tuple[Snippet, ...]:
     """What the new system runs at its first boot, in this order."""
     script = request.user_data if request.user_data and not cloudseed.is_cloud_config(request.user_data) else None
     return (
         *(Snippet(firstboot.order(firstboot.ADMIN, each.name), each.content) for each in facts.firstboot.snippets),
+        *appliance.snippets(request.os_type, facts.firstboot.app, settings),
         *((Snippet(firstboot.order(firstboot.OWNER, "owner"), script),) if script else ()))
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from dtcxen_soap import survey_firstboot as survey
-from dtcxen_soap.firstbootfacts import FirstbootFact, SeedFact, Snippet
+from dtcxen_soap.firstbootfacts import AppFact, FirstbootFact, SeedFact, Snippet
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import Secret, VpsId
 
@@ -101,3 +101,48 @@ def test_what_a_seed_disk_told_is_read_back_and_rubbish_tells_nothing(tmp_path: 
         told.write_text(rubbish)
         assert survey.firstboot(settings, vps).seed == SeedFact(True, True)
     assert survey.firstboot(settings).seed == SeedFact()
+
+
+# -- appliances -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    made = tmp_path / "wiki"
+    (made / "setup-folder").mkdir(parents=True)
+    (made / "depends").write_text("debian\n")
+    (made / "setup-script").write_text("#!/bin/sh\n")
+    return made
+
+
+def appliance(app: Path, name: str = "wiki") -> AppFact | None:
+    return survey.firstboot(load(f"app_dir={app.parent}\nconfig_dir={app.parent}/none").settings, os_type=name).app
+
+
+def test_an_appliance_is_a_directory_that_says_what_it_depends_on(app: Path) -> None:
+    assert appliance(app) == AppFact("wiki", str(app), "debian", True)
+    (app / "setup-folder").rmdir()
+    assert appliance(app) == AppFact("wiki", str(app), "debian", False)
+    (app / "depends").unlink()
+    assert appliance(app) is None
+    assert appliance(app, "..") is None and appliance(app, "") is None and appliance(app, "other") is None
+
+
+@pytest.mark.parametrize(("depends", "problem"), [("", "the name of one"), ("debian lenny", "the name of one"), ("../x", "the name of one"), ("x" * 5000, "cannot be read")])
+def test_what_it_depends_on_is_one_name(app: Path, depends: str, problem: str) -> None:
+    (app / "depends").write_text(depends)
+    (app / "setup-script").unlink()
+    found = appliance(app)
+    assert found and len(found.problems) == 2 and problem in found.problems[0] and found.problems[1] == f"{app}/setup-script is not there"
+
+
+def test_an_appliance_that_others_may_write_or_that_leads_out_is_unsafe(app: Path, tmp_path: Path) -> None:
+    (app / "setup-folder/part").write_text("x")
+    (app / "setup-folder/part").chmod(0o666)
+    found = appliance(app)
+    assert found and found.unsafe == (f"{app}/setup-folder/part can be written by others than root",) and found.depends == ""
+    (app / "setup-folder/part").unlink()
+    (app / "setup-script").unlink()
+    (app / "setup-script").symlink_to("/etc/passwd")
+    found = appliance(app)
+    assert found and f"{app}/setup-script leads out of {tmp_path}" in found.unsafe
