@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dtcxen_soap import configfile, disks
+from dtcxen_soap import accounts, configfile, disks, firstboot, seeddisk
 from dtcxen_soap.answers import ConfigWritten
 from dtcxen_soap.errors import Missing, ParameterFault, Refused
-from dtcxen_soap.facts import Facts, IsoFact, Need, NeedDisks, NeedDomu, NeedInstall, NeedIsos, NeedQemu, NeedTenancy
+from dtcxen_soap.facts import Facts, IsoFact, Need, NeedDisks, NeedDomu, NeedInstall, NeedIsos, NeedKeys, NeedQemu, NeedTenancy
+from dtcxen_soap.firstbootfacts import NeedFirstboot
 from dtcxen_soap.plans import MakeDirectory, PinFile, Plan, RemoveFile, Step
 from dtcxen_soap.requests import HvmConfig
 from dtcxen_soap.settings import Settings
@@ -25,9 +26,10 @@ _MOST_TOLD = 20
 
 
 def needs(request: HvmConfig, settings: Settings) -> tuple[Need, ...]:
-    """The disks, what runs, the ISOs, and what the node can."""
+    """The disks, what runs, the ISOs, what the node can, and what guests are told."""
     vps = request.vps
-    return NeedDisks(vps), NeedDomu(vps), NeedIsos(vps), NeedInstall(vps), NeedQemu(), NeedTenancy(vps)
+    keys = (NeedKeys(request.ssh_keys),) if request.ssh_keys else ()
+    return NeedDisks(vps), NeedDomu(vps), NeedIsos(vps), NeedInstall(vps), NeedQemu(), NeedTenancy(vps), NeedFirstboot(vps), *keys
 
 
 def plan(request: HvmConfig, settings: Settings, facts: Facts) -> Plan:
@@ -35,11 +37,14 @@ def plan(request: HvmConfig, settings: Settings, facts: Facts) -> Plan:
     _refuse(request, settings, facts)
     iso = _iso(request, facts)
     vps = _vps(request, settings, facts)
+    tells = bool(vps.seed)
     steps = (
-        configfile.must_be_down(vps.id, facts), *_screens(request, settings),
+        configfile.must_be_down(vps.id, facts), *_screens(request, settings), *(seeddisk.make_steps(request, settings, facts) if tells else ()),
         *configfile.steps(vps, settings, facts, autostart=request.boots_disk),
+        *(seeddisk.swap_steps(request, settings, facts) if tells else ()),
         *(_pin(iso, request, settings) if iso else ()),
         *configfile.keep_previous(vps.id, settings, facts),
+        *seeddisk.end_steps(request, settings, facts, made=tells),
         *(() if iso else _unpin(request, settings)))
     return Plan(f"configure VPS {vps.id} for HVM, booting {request.boot}", steps, ConfigWritten(
         disks.config_path(vps.id, settings), settings.vnc_listen if request.vnc_password else _socket(request, settings)))
@@ -54,6 +59,8 @@ def _refuse(request: HvmConfig, settings: Settings, facts: Facts) -> None:
         raise Refused(ParameterFault(_OPERATION, "vps", "InvalidParameter", f"VPS {request.vps} is blocked: {facts.tenancy.blocked}", "killVPSDisk first"))
     if facts.disk(DiskRole.ROOT) is None:
         raise Missing(f"{_OPERATION}: VPS {request.vps} has no root disk: call setupVPSDisk first")
+    firstboot.refuse_unready(_OPERATION, facts.firstboot)
+    accounts.refuse_bad_keys(_OPERATION, "sshKeys", facts)
     faults = (*_unable(request, settings, facts), *_no_iso(request, facts))
     if faults:
         raise Refused(*(ParameterFault(_OPERATION, parameter, "InvalidParameter", problem, expected) for parameter, problem, expected in faults))
@@ -67,6 +74,8 @@ def _unable(request: HvmConfig, settings: Settings, facts: Facts) -> Iterator[tu
         yield ("", "this node has no QEMU for HVM guests", "the package qemu-system-xen on the node")
     if request.firmware == "uefi" and not facts.qemu.uefi:
         yield ("firmware", "uefi: this node has no such firmware", "bios, or the package ovmf on the node")
+    if seeddisk.wanted(request, facts) and seeddisk.PROGRAM not in facts.node.commands:
+        yield ("", "this node cannot make the disk that tells the guest its keys, data and first-boot snippets", f"the package {seeddisk.PROGRAM} on the node")
     if request.vnc_password is not None and facts.qemu.path and not facts.qemu.vnc_passwords:
         yield ("vncPassword", f"{facts.qemu.path} of this node was built without what VNC passwords need, as Debian's is, and would not start",
                       f"no_vnc: root of the node reaches the screen at {disks.screen_path(request.vps, settings)}")
@@ -98,7 +107,8 @@ def _vps(request: HvmConfig, settings: Settings, facts: Facts) -> Vps:
         _socket(request, settings))
     nic = Nic(configfile.mac(request.vps, settings, facts), request.addresses, settings.xen_bridge)
     return Vps(
-        request.vps, request.ram, tuple(disks.disk(found) for found in facts.disks), nic, BootMode.HVM, vcpus=facts.domu.config_vcpus, hvm=options)
+        request.vps, request.ram, tuple(disks.disk(found) for found in facts.disks), nic, BootMode.HVM, vcpus=facts.domu.config_vcpus, hvm=options,
+        seed=disks.cloud_seed_path(request.vps, settings) if seeddisk.wanted(request, facts) else "")
 
 
 def _socket(request: HvmConfig, settings: Settings) -> str:

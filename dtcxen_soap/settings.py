@@ -200,6 +200,10 @@ class Settings:
     debian_components: tuple[str, ...] = _setting(_packages, "main", "Components of debian_repo.")
     debian_keyring: str = _setting(_optional(_path), "", "Keyring that must have signed the release; empty: Debian's own archive keyring.")
     debian_added_debs: tuple[str, ...] = _setting(_packages, "openssh-server", "Packages installed beside the base system.")
+    dtc_panel_source: str = _setting(
+        _text(r"[\x20-\x7e]{0,500}", "a line of sources.list"), "",
+        "Where OS type debian-dtc gets the panel: a line of sources.list with signed-by, a keyring of the node; empty: there is no debian-dtc.")
+    dtc_panel_packages: tuple[str, ...] = _setting(_packages, "dtc-toaster", "Packages that make a Debian the panel.")
     centos_added_rpms: tuple[str, ...] = _setting(_packages, "", "Packages installed beside those of os.d/centos.toml.")
 
     GATEWAY: tuple[IpAddress, ...] = _setting(_addresses, "", "Gateway of VPSes when the caller names none; at most one per IP version.", group="Guest network")

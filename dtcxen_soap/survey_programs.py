@@ -52,7 +52,7 @@ def bundle(settings: Settings, name: str) -> BundleFact | None:
     tarballs = tuple(each for each in files if each.endswith(TARBALLS))
     manifest = (MANIFEST,) if MANIFEST in files else ()
     mode, unpacks, problems = _manifest(f"{path}/{MANIFEST}") if manifest else (None, False, ())
-    unsafe = tuple(_objections(settings.os_dir, path, (*sorted(scripts), *tarballs, *manifest)))
+    unsafe = tuple(objections(settings.os_dir, path, (*sorted(scripts), *tarballs, *manifest)))
     return BundleFact(name, path, scripts, tarballs, unsafe, mode, problems, unpacks, tuple(_identity(f"{path}/{each}") for each in tarballs))
 
 
@@ -77,8 +77,8 @@ def _manifest(path: str) -> tuple[BootMode | None, bool, tuple[str, ...]]:
     return (None, False, tuple(problems)) if problems else (modes.get(word or ""), unpacks, ())
 
 
-def _objections(os_dir: str, path: str, used: tuple[str, ...]) -> Iterator[str]:
-    """What others could have changed of a bundle: whatever lies in it, since its scripts may read it, and the way to it."""
+def objections(os_dir: str, path: str, used: tuple[str, ...]) -> Iterator[str]:
+    """What others could have changed of a bundle, or of an appliance: whatever lies in it, since its scripts may read it, and the way to it."""
     inside = (os.path.join(folder, each) for folder, folders, files in os.walk(path) for each in (*folders, *files))
     for each in dict.fromkeys((path, *(f"{path}/{name}" for name in used))):
         if leads_out(each, os_dir):

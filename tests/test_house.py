@@ -24,7 +24,7 @@ WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts",
 
 LAYERS = {
     "words": WORDS,
-    "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "firstboot", "cloudseed", "fsck", "hvm", "bsd", "rollback", "rescueseed",
+    "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "firstboot", "cloudseed", "seeddisk", "fsck", "hvm", "bsd", "rollback", "rescueseed",
              "rescue", "rescuesystem", "reports", "perfdata", "power", "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
     "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy", "shadow", "tarballs",
              "ramdisk", "claims", "terminals", "qmp", "dom0", "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey", "sampler"),
@@ -43,8 +43,8 @@ MAY_IMPORT = {
     "catalogue": {"words", "pure"},
     "shells": set(LAYERS),
 }
-REACHES_ACROSS = {"install.reinstall", "install.network", "install.firstboot", "install.clouddata", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm",
-                  "bsd", "rollback", "rescue", "rescuesystem", "upgrade.owners"}
+REACHES_ACROSS = {"install.reinstall", "install.network", "install.firstboot", "install.clouddata", "install.appliance", "disks", "stores", "volumes", "power", "fsck",
+                  "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "upgrade.owners"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch"}
 """Rooms of the edge that use a tool's pure half: its command lines, and what its answers say."""

@@ -15,7 +15,7 @@ from dtcxen_soap import accounts, cloudseed, configfile, disks, firstboot, power
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedKeys, NeedMemory, NeedOsList, NeedTenancy
 from dtcxen_soap.firstbootfacts import NeedFirstboot, Snippet
-from dtcxen_soap.install import golden, ostypes
+from dtcxen_soap.install import appliance, golden, ostypes
 from dtcxen_soap.install.golden import Golden, Recipe
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Run, Step, WatchBoot
@@ -40,7 +40,8 @@ def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
     vps = request.vps
     memory = (NeedMemory(),) if request.start else ()
     keys = (NeedKeys(request.ssh_keys),) if request.ssh_keys else ()
-    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), NeedFirstboot(), *keys, *memory
+    first = NeedFirstboot(os_type=request.os_type)
+    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), first, *keys, *memory
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
     root = _refuse(request, settings, facts)
     mode = bootmode.choose(request.boot_mode, ostypes.boot_mode(facts), settings, facts.node)
     recipe = ostypes.recipe(mode, settings, facts)
-    cloned = golden.choose(request.vps, request.os_type, recipe, root.size_bytes, settings, facts)
+    cloned = golden.choose(request.vps, _base(request, facts), recipe, root.size_bytes, settings, facts)
     build = dataclasses.replace(_place(request, root, settings, facts), golden=cloned)
     vps = _vps(request, mode, settings, facts)
     steps = (
@@ -109,7 +110,8 @@ def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
     if request.expected_disk is not None and root.size_bytes != stores.of(root, settings, facts).size_bytes(request.expected_disk):
         raise Refused(ParameterFault(
             "reinstallVPSos", "hddsize", "InvalidParameter", f"the root disk has {root.size_bytes >> 20} MiB", f"{root.size_bytes >> 20}, or killVPS first"))
-    ostypes.refuse_unready(request.os_type, settings, facts)
+    appliance.refuse_unready(request.os_type, facts.firstboot.app, settings, facts.node)
+    ostypes.refuse_unready(_base(request, facts), settings, facts)
     firstboot.refuse_unready(_OPERATION, facts.firstboot)
     accounts.refuse_bad_keys(_OPERATION, "sshKeys", facts)
     _refuse_user_data(request, settings, facts)
@@ -120,6 +122,11 @@ def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
         power.refuse_running(_OPERATION, request.vps, facts.domu)
         power.refuse_memory(_OPERATION, request.ram, facts, parameter="ramSizeMib")
     return root
+
+
+def _base(request: Reinstall, facts: Facts) -> str:
+    """The OS type that is put on the disk; an appliance comes on top of it at the first boot."""
+    return appliance.base(request.os_type, facts.firstboot.app)
 
 
 def _refuse_user_data(request: Reinstall, settings: Settings, facts: Facts) -> None:
@@ -227,21 +234,24 @@ def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, fact
     release = bootmode.kernel_release(settings, node)
     kernel, ramdisk = bootmode.node_kernel(settings, node)
     modules = settings.KMOD_PATH or f"/lib/modules/{release}"
-    return Guest(
-        vps=vps, tree=build.tree, os_type=request.os_type, hostname=hostname,
+    made = Guest(
+        vps=vps, tree=build.tree, os_type=_base(request, facts), hostname=hostname,
         network=GuestNetwork(vps.nic, request.gateways(settings), request.dns(settings), settings.onlink_gateway), password=request.password,
         fstype=settings.root_filesystem, kernel_release=release, modules=modules if modules in node.kernels else "", node_kernel=kernel, node_ramdisk=ramdisk,
         motd=node.texts.get("motd"), bashrc=node.texts.get("bashrc"), authorized_keys=node.texts.get("authorized_keys2"), node=node.hostname,
-        snippets=_snippets(request, facts), snippet_seconds=settings.firstboot_timeout_seconds, owner_keys=request.ssh_keys or (),
+        snippets=_snippets(request, settings, facts), snippet_seconds=settings.firstboot_timeout_seconds, owner_keys=request.ssh_keys or (),
         cloud_config=request.user_data if cloudseed.is_cloud_config(request.user_data) else None,
-        instance=cloudseed.instance(vps.id, facts.tenancy.number, facts.now) if facts.now else "")
+        instance=cloudseed.instance(vps.id, facts.tenancy.number, facts.now) if facts.now else "", appliance=facts.firstboot.app,
+        panel_source=appliance.panel_source(settings, node) if not facts.firstboot.app and request.os_type == appliance.DTC else None)
+    return dataclasses.replace(made, private=appliance.private(request.os_type, facts.firstboot.app, made))
 
 
-def _snippets(request: Reinstall, facts: Facts) -> tuple[Snippet, ...]:
+def _snippets(request: Reinstall, settings: Settings, facts: Facts) -> tuple[Snippet, ...]:
     """What the new system runs at its first boot, in this order."""
     script = request.user_data if request.user_data and not cloudseed.is_cloud_config(request.user_data) else None
     return (
         *(Snippet(firstboot.order(firstboot.ADMIN, each.name), each.content) for each in facts.firstboot.snippets),
+        *appliance.snippets(request.os_type, facts.firstboot.app, settings),
         *((Snippet(firstboot.order(firstboot.OWNER, "owner"), script),) if script else ()))
 
 
