@@ -1,4 +1,4 @@
-"""First boots that make something of a system, in the tests' Debian 13: the cfengine example with Debian's cf-agent, an appliance, and debian-dtc with apt.
+"""First boots that make something of a system, in the tests' Debian 13: the cfengine example with Debian's cf-agent, appliances, debian-dtc with apt; systemd's word on the unit.
 
 The real finishing steps write into a folder; in a mount namespace it is laid over the chroot, and the real runner is started there.
 """
@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from dtcxen_soap import firstboot as runner
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import AptSource
 from dtcxen_soap.firstbootfacts import AppFact, Snippet
@@ -96,6 +97,13 @@ def test_an_appliance_gets_roots_password_and_its_files(tree: Path, tmp_path: Pa
     assert [path for path in tree.rglob("*") if path.is_file() and "heim" in path.read_text() and path.stat().st_mode & 0o077] == []
     said = booted(tree, "", "cat /run/password; grep -rl heim /etc /root /var/lib/dtcxen-firstboot 2>/dev/null; true")
     assert "\nin /root with 1 word\nwelcome\n" in said and "code 0\n" in said and said.splitlines()[-1] == password.reveal(), said
+
+
+def test_systemd_understands_the_unit(tmp_path: Path) -> None:
+    file = tmp_path / "dtcxen-firstboot.service"
+    file.write_text(runner.unit(3, 900))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(file)], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
 # -- debian-dtc -----------------------------------------------------------------------------------
