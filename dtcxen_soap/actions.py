@@ -127,7 +127,7 @@ _OnImage = imagesteps.KeepImage | imagesteps.VerifyImage | imagesteps.CloneImage
 def _on_image(step: _OnImage, dom0: Dom0, watch: Watch) -> None:
     match step:
         case imagesteps.KeepImage():
-            made_with = {program: dom0.capture((program, "--version")).output.strip() for program in step.programs}
+            made_with = {argv[0]: dom0.capture(argv).output.strip() for argv in step.tools}
             dom0.keep_image(step, made_with, watch)
         case imagesteps.VerifyImage():
             dom0.verify_image(step, watch)

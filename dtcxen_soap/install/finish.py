@@ -47,7 +47,7 @@ def finish(guest: Guest, *, own_network: bool = False) -> Callable[[TreeFact], t
         return (
             *fstab.steps(guest, tree), *boot, *guestkernel.steps(guest, _after(tree, boot)), *identity.steps(guest, tree), *net, *console.steps(guest, tree),
             *adminfiles.steps(guest, tree), *clouddata.steps(guest, tree), *appliance.steps(guest, tree), *firstboot.steps(guest, tree),
-            *_modules(guest), *identity.host_keys(guest, tree))
+            *_modules(guest), *identity.package_keys(guest, tree), *identity.host_keys(guest, tree))
     return decide
 
 

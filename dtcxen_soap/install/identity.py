@@ -20,8 +20,15 @@ _SEEDS = (
     "boot/loader/random-seed")
 _KEYGEN, _SSHD = "usr/bin/ssh-keygen", ("usr/sbin/sshd", "etc/ssh/sshd_config")
 _HOST_KEYS = "etc/ssh/ssh_host_"
+_PACKAGE_KEYS = (
+    (("etc/ssl/private/ssl-cert-snakeoil.key", "etc/ssl/certs/ssl-cert-snakeoil.pem"), ("/usr/sbin/make-ssl-cert", "generate-default-snakeoil")),
+    (("var/lib/cfengine3/ppkeys/localhost.priv", "var/lib/cfengine3/ppkeys/localhost.pub"), ("/usr/bin/cf-key",)),
+)
+"""Keys that a package made when it was installed, and what of it makes new ones where they are gone: ssl-cert's, cfengine3's."""
 TEXTS = (HOSTNAME, HOSTS)
-GLOBS = (*_FULL_NAME_TOO, _RED_HAT, MACHINE_ID, DBUS_ID, "var/lib/dbus", *_SYSTEMD, *_SEEDS, _KEYGEN, *_SSHD, f"{_HOST_KEYS}*")
+GLOBS = (
+    *(path for paths, argv in _PACKAGE_KEYS for path in (*paths, argv[0].lstrip("/"))),
+    *_FULL_NAME_TOO, _RED_HAT, MACHINE_ID, DBUS_ID, "var/lib/dbus", *_SYSTEMD, *_SEEDS, _KEYGEN, *_SSHD, f"{_HOST_KEYS}*")
 
 _LOCAL = ("localhost", "localhost.localdomain", "localhost4", "localhost4.localdomain4", "localhost6", "localhost6.localdomain6")
 _IPV6_LINES = ("::1\tlocalhost ip6-localhost ip6-loopback", "ff02::1\tip6-allnodes", "ff02::2\tip6-allrouters")
@@ -107,6 +114,16 @@ def _forget(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
     return (
         *(TreeRemove(why=f"Remove a key that the image's other systems have too: /{path}.", tree=guest.tree, path=path) for path in keys),
         *(TreeRemove(why=f"Remove a seed that the image's other systems have too: /{path}.", tree=guest.tree, path=path) for path in seeds))
+
+
+def package_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
+    """New keys where a package's own were made once for all systems of the image. Without the package's program nothing would make them: they stay."""
+    made: list[Step] = []
+    for paths, argv in _PACKAGE_KEYS:
+        if tree.has(paths[0]) and tree.has(argv[0].lstrip("/")):
+            made += [TreeRemove(why=f"Remove a key that the image's other systems have too: /{path}.", tree=guest.tree, path=path) for path in paths if tree.has(path)]
+            made.append(Run(why=f"Make it anew by {argv[0]}.", argv=argv, chroot=guest.tree, contained=True, timeout_seconds=120, may_fail=True))
+    return tuple(made)
 
 
 def host_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:

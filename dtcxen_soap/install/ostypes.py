@@ -21,6 +21,9 @@ from dtcxen_soap.plans import Run, Step
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import BootMode
 
+_VERSIONS = {"mmdebstrap": ("mmdebstrap", "--version"), "dnf-3": ("dpkg-query", "--show", "dnf", "rpm")}
+"""What tells an installer's version without touching anything: dnf itself would open the node's own rpm database."""
+
 # -- before anything is touched -------------------------------------------------------------------
 
 
@@ -70,7 +73,7 @@ def recipe(boot: BootMode, settings: Settings, facts: Facts) -> Recipe | None:
     fill = functools.partial(_system, boot=boot, settings=settings, facts=facts)
     ran = [step for step in fill("TREE") if isinstance(step, Run)]
     described = (("description", facts.os_type.digest),) if facts.os_type else ()
-    return Recipe(made_from=(*described, *((step.argv[0], paste(step.argv[1:])) for step in ran)), fill=fill, programs=tuple(dict.fromkeys(step.argv[0] for step in ran)))
+    return Recipe(made_from=(*described, *((step.argv[0], paste(step.argv[1:])) for step in ran)), fill=fill, tools=tuple(dict.fromkeys(_VERSIONS[step.argv[0]] for step in ran)))
 
 
 def _bundle(settings: Settings, facts: Facts) -> BundleFact | None:

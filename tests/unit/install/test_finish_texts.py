@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dtcxen_soap.install import adminfiles, bootfiles, console, fstab, identity
-from dtcxen_soap.plans import TreeRemove, TreeSymlink
+from dtcxen_soap.plans import Run, TreeRemove, TreeSymlink
 from tests.unit.install.guests import guest, tree, written
 
 ROOT = "/dev/xvda\t/\text4\terrors=remount-ro\t0 1"
@@ -187,3 +187,11 @@ def test_keys_join_what_is_there() -> None:
     (tree(), "etc/motd"), (tree({"etc/motd": "x"}), "etc/motd"), (tree({}, "etc/motd"), "etc/motd.tail"), (tree({"etc/motd": "x"}, "etc/motd.tail"), "etc/motd.tail")])
 def test_motd_goes_where_the_boot_does_not_overwrite_it(fact, path: str) -> None:
     assert written(adminfiles.steps(guest(motd="VPS_HOSTNAME!\n"), fact)) == {path: "mail!\n"}
+
+
+def test_keys_that_packages_made_for_all_systems_of_an_image_are_made_anew() -> None:
+    key, program = "etc/ssl/private/ssl-cert-snakeoil.key", "usr/sbin/make-ssl-cert"
+    remove, run = identity.package_keys(guest(), tree({}, key, program))
+    assert isinstance(remove, TreeRemove) and remove.path == key
+    assert isinstance(run, Run) and run.chroot and run.contained and run.argv == ("/usr/sbin/make-ssl-cert", "generate-default-snakeoil")
+    assert identity.package_keys(guest(), tree({}, key)) == () and identity.package_keys(guest(), tree({}, program)) == (), "nothing is removed that nobody could make anew"
