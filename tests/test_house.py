@@ -56,7 +56,7 @@ OWNERS = {
     "marshal": (),
     "shelve": (),
     "multiprocessing": (),
-    "ctypes": ("confine", "mounts", "tree", "treecopy", "processes"),
+    "ctypes": ("confine", "mounts", "goldenimages", "tree", "treecopy", "processes"),
     "signal": ("processes", "confine", "daemon", "cli"),
     "sqlite3": ("journal",),
     "threading": ("workers", "jobs", "journal"),

@@ -6,6 +6,8 @@ Sources: machine-id(5), hosts(5), ssh-keygen(1), dbus-uuidgen(1).
 
 from __future__ import annotations
 
+import dataclasses
+
 from dtcxen_soap.facts import TreeFact
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import Run, Step, TreePassword, TreeRemove, TreeSymlink, TreeWrite
@@ -130,12 +132,15 @@ def host_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
     """New ssh host keys, made by the guest's own ssh-keygen, confined to the tree.
 
     They are made now since nothing would at the first boot: Debian's sshd does not start without
-    any, and its keys come from the package's configuration only. RSA first, by words that every
-    OpenSSH knows; then all that this one knows (-A is of 2011), which may fail.
+    any, and its keys come from the package's configuration only. Where there is systemd, OpenSSH knows
+    to make all kinds that it wants (-A is of 2011). Elsewhere RSA first, by words that every OpenSSH knows; then -A, which may fail.
     """
     if not tree.has(_KEYGEN) or not (any(map(tree.has, _SSHD)) or any(path.startswith(_HOST_KEYS) for path in tree.paths)):
         return ()
+    every = Run(why="Make the system's own ssh host keys.", argv=(f"/{_KEYGEN}", "-A"), chroot=guest.tree, contained=True, timeout_seconds=120)
+    if any(tree.has(path) for path in _SYSTEMD):
+        return (every,)
     rsa = ("/usr/bin/ssh-keygen", "-q", "-t", "rsa", "-b", "3072", "-N", "", "-C", f"root@{guest.short_hostname}", "-f", f"/{_HOST_KEYS}rsa_key")
     return (
         Run(why="Make the system's own ssh host key.", argv=rsa, chroot=guest.tree, contained=True, timeout_seconds=120),
-        Run(why="Make ssh host keys of all other kinds that it knows.", argv=("/usr/bin/ssh-keygen", "-A"), chroot=guest.tree, contained=True, timeout_seconds=120, may_fail=True))
+        dataclasses.replace(every, why="Make ssh host keys of all other kinds that it knows.", may_fail=True))

@@ -147,6 +147,11 @@ def test_host_keys_are_made_where_they_are_used_and_can_be(paths: tuple[str, ...
         assert made[0].argv[-2:] == ("-f", "/etc/ssh/ssh_host_rsa_key") and not made[0].may_fail and made[1].argv[-1] == "-A" and made[1].may_fail
 
 
+def test_where_there_is_systemd_one_command_makes_all_host_keys() -> None:
+    (made,) = identity.host_keys(guest(), tree({}, "usr/bin/ssh-keygen", "usr/sbin/sshd", "lib/systemd/systemd"))
+    assert isinstance(made, Run) and made.argv == ("/usr/bin/ssh-keygen", "-A") and made.chroot and made.contained and not made.may_fail
+
+
 # -- console --------------------------------------------------------------------------------------
 
 
