@@ -43,7 +43,8 @@ MAY_IMPORT = {
     "catalogue": {"words", "pure"},
     "shells": set(LAYERS),
 }
-REACHES_ACROSS = {"install.reinstall", "install.network", "install.firstboot", "install.clouddata", "install.appliance", "disks", "stores", "volumes", "power", "fsck",
+REACHES_ACROSS = {"install.reinstall", "install.byhand", "install.rootdisk", "install.network",
+                  "install.firstboot", "install.clouddata", "install.appliance", "disks", "stores", "volumes", "power", "fsck",
                   "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "upgrade.owners"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch"}

@@ -11,7 +11,7 @@ import functools
 
 from dtcxen_soap.errors import Failed, ParameterFault, Refused
 from dtcxen_soap.facts import Facts
-from dtcxen_soap.install import bundle, contract, debootstrap, dnf, remotebundle
+from dtcxen_soap.install import bundle, byhand, contract, debootstrap, dnf, remotebundle
 from dtcxen_soap.install import finish as finishing
 from dtcxen_soap.install.golden import Recipe
 from dtcxen_soap.install.guest import Guest
@@ -37,7 +37,7 @@ def refuse_unready(os_type: str, settings: Settings, facts: Facts) -> None:
     elif os_type == debootstrap.OS_TYPE:
         debootstrap.refuse_unready(settings, facts.node)
     else:
-        known = ", ".join((debootstrap.OS_TYPE, *facts.bundles, *facts.os_types))
+        known = ", ".join((debootstrap.OS_TYPE, *byhand.KINDS, *facts.bundles, *facts.os_types))
         raise Refused(ParameterFault("reinstallOS", "osType", "InvalidParameter", f"{os_type!r} cannot be installed here", f"one of {known}"))
 
 

@@ -12,12 +12,13 @@ import dataclasses
 from dataclasses import dataclass
 
 from dtcxen_soap import accounts, cloudseed, configfile, disks, firstboot, power, stores, volumes
-from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
+from dtcxen_soap.errors import Failed, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedKeys, NeedMemory, NeedOsList, NeedTenancy
 from dtcxen_soap.firstbootfacts import NeedFirstboot, Snippet
-from dtcxen_soap.install import appliance, golden, ostypes
+from dtcxen_soap.install import appliance, byhand, golden, ostypes
 from dtcxen_soap.install.golden import Golden, Recipe
 from dtcxen_soap.install.guest import Guest
+from dtcxen_soap.install.rootdisk import the_root
 from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Run, Step, WatchBoot
 from dtcxen_soap.requests import Reinstall
 from dtcxen_soap.settings import Settings
@@ -37,6 +38,11 @@ _OPERATION = "reinstallOS"
 
 def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
     """Everything that an installation looks at before it touches anything."""
+    by_hand = byhand.needs(request, settings) if request.os_type in byhand.KINDS else ()
+    return tuple(dict.fromkeys((*_needs(request), *by_hand)))
+
+
+def _needs(request: Reinstall) -> tuple[Need, ...]:
     vps = request.vps
     memory = (NeedMemory(),) if request.start else ()
     keys = (NeedKeys(request.ssh_keys),) if request.ssh_keys else ()
@@ -72,6 +78,8 @@ class _Build:
 
 def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
     """The whole installation. Raises Refused, Missing, Busy or Failed before anything is planned."""
+    if request.os_type in byhand.KINDS:
+        return byhand.plan(request, settings, facts)
     root = _refuse(request, settings, facts)
     mode = bootmode.choose(request.boot_mode, ostypes.boot_mode(facts), settings, facts.node)
     recipe = ostypes.recipe(mode, settings, facts)
@@ -97,19 +105,7 @@ def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
 
 def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
     """Raise whatever speaks against the installation; the root disk to install on."""
-    disks.refuse_in_use(facts, request.vps, _OPERATION)
-    if facts.tenancy.blocked:
-        raise Refused(ParameterFault(_OPERATION, "vps", "InvalidParameter", f"VPS {request.vps} is blocked: {facts.tenancy.blocked}", "killVPSDisk first"))
-    roots = [disk for disk in facts.disks if disk.role is DiskRole.ROOT]
-    if not roots:
-        raise Missing(f"{_OPERATION}: VPS {request.vps} has no root disk: call setupVPSDisk first")
-    if len(roots) > 1:
-        raise Refused(ParameterFault(
-            _OPERATION, "vps", "InvalidParameter", f"VPS {request.vps} has two root disks, {' and '.join(disk.path for disk in roots)}", "one of them: remove the other"))
-    root = roots[0]
-    if request.expected_disk is not None and root.size_bytes != stores.of(root, settings, facts).size_bytes(request.expected_disk):
-        raise Refused(ParameterFault(
-            "reinstallVPSos", "hddsize", "InvalidParameter", f"the root disk has {root.size_bytes >> 20} MiB", f"{root.size_bytes >> 20}, or killVPS first"))
+    root = the_root(request, settings, facts)
     appliance.refuse_unready(request.os_type, facts.firstboot.app, settings, facts.node)
     ostypes.refuse_unready(_base(request, facts), settings, facts)
     firstboot.refuse_unready(_OPERATION, facts.firstboot)
