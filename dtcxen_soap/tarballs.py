@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO
 
+from dtcxen_soap import sparsefiles
 from dtcxen_soap.errors import Cancelled, Failed
 from dtcxen_soap.facts import Member
 from dtcxen_soap.processes import Watch, reading
@@ -22,16 +23,32 @@ _KINDS = {tarfile.DIRTYPE: "directory", tarfile.SYMTYPE: "symlink", tarfile.LNKT
 
 def check(path: str, judge: Callable[[Iterable[Member]], str], watch: Watch) -> None:
     """Let `judge` see all members; Failed with what it says of them, or when the archive cannot be read to its end."""
-    try:
-        with _opened(path) as archive:
-            members = _members(archive, watch)
-            verdict = judge(members)
-            for _ in members if not verdict else ():
-                pass
-    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
-        raise Failed("", f"{path} is no tarball that can be read to its end: {error}") from error
+    with _read_to_its_end(path), _opened(path) as archive:
+        members = _members(archive, watch)
+        verdict = judge(members)
+        for _ in members if not verdict else ():
+            pass
     if verdict:
         raise Failed("", f"{path}: {verdict}")
+
+
+def take_out(path: str, name: str, target: str, most_bytes: int, room: sparsefiles.Room) -> None:
+    """Write one regular file of an archive that was judged to the new file `target`, whatever it is called in there; Failed as `check`, or when it is gone."""
+    with _read_to_its_end(path), _opened(path) as archive:
+        for item in archive:
+            archive.members = []  # type: ignore[attr-defined]
+            if item.name == name and item.isreg() and (file := archive.extractfile(item)):
+                sparsefiles.write(sparsefiles.pieces(file), target, most_bytes, room)
+                return
+    raise Failed("", f"{path} has no {ascii(name)} any more: somebody changed it")
+
+
+@contextlib.contextmanager
+def _read_to_its_end(path: str) -> Iterator[None]:
+    try:
+        yield
+    except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, OSError) as error:
+        raise Failed("", f"{path} is no tarball that can be read to its end: {error}") from error
 
 
 @contextlib.contextmanager
