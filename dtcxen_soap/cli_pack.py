@@ -91,7 +91,7 @@ def _order(options: argparse.Namespace) -> packing.Order:
         raise UsageError(f"--partition: {options.partition}, expected the number of a partition, or 0 for the whole disk")
     output = options.output or load(options.config).os_dir
     made = datetime.now(UTC).isoformat(timespec="seconds")
-    return packing.Order(options.source, options.name, os.path.abspath(output), _mode(options.boot_mode), options.largest << 20, options.partition, made)
+    return packing.Order(os.path.abspath(options.source), options.name, os.path.abspath(output), _mode(options.boot_mode), options.largest << 20, options.partition, made)
 
 
 def _mode(word: str | None) -> BootMode | None:

@@ -77,6 +77,7 @@ class _Qcow2:
 def refuse_qcow2(head: bytes, size_bytes: int, most_bytes: int) -> None:
     """Raise ValueError unless this qcow2 image is whole in itself, with tables inside the file and a disk of at most `most_bytes`."""
     header = _qcow2(head)
+    _refuse_shape(header)
     _refuse_references(header, head)
     _refuse_features(header)
     _refuse_sizes(header, size_bytes, most_bytes)
@@ -120,7 +121,7 @@ def _extensions(header: _Qcow2, head: bytes) -> list[int]:
     """The kinds of the header's extensions. ValueError when they lead out of the first cluster, or out of what was read."""
     kinds: list[int] = []
     place = header.header_bytes
-    limit = min(len(head), 1 << header.cluster_bits) if header.cluster_bits < 32 else len(head)
+    limit = min(len(head), 1 << header.cluster_bits)
     while place + 8 <= limit and len(kinds) < _MOST_EXTENSIONS:
         kind, length = struct.unpack(">II", head[place:place + 8])
         if kind == _END:
@@ -137,11 +138,14 @@ def _refuse_features(header: _Qcow2) -> None:
         raise ValueError(f"its qcow2 header needs features that are not known here ({unknown:#x})")
 
 
-def _refuse_sizes(header: _Qcow2, size_bytes: int, most_bytes: int) -> None:
+def _refuse_shape(header: _Qcow2) -> None:
     if not 9 <= header.cluster_bits <= 21:
         raise ValueError(f"its qcow2 header has clusters of 2^{header.cluster_bits} bytes, which cannot be")
     if header.version == 3 and not (104 <= header.header_bytes <= 1 << header.cluster_bits and header.header_bytes % 8 == 0):
         raise ValueError(f"its qcow2 header claims to have {header.header_bytes} bytes, which cannot be")
+
+
+def _refuse_sizes(header: _Qcow2, size_bytes: int, most_bytes: int) -> None:
     if not header.size:
         raise ValueError("its qcow2 header tells a disk of no size")
     if header.size > most_bytes:

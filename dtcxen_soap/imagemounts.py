@@ -88,6 +88,18 @@ def _holds_system(image: str, at: str, place: Place) -> bool:
         return is_system(Tree(at))
 
 
+@contextlib.contextmanager
+def tree(directory: str, at: str) -> Iterator[str]:
+    """A directory with a system's tree, seen read-only at `at` while this lasts, without what is mounted in it. Failed when it is none."""
+    if not is_system(Tree(directory)):
+        raise Failed("", f"{directory} holds no system, that is a directory with etc/ and bin or usr/")
+    mounts.mount(directory, at, "none", ",".join(("bind", *SAFE)))
+    try:
+        yield at
+    finally:
+        mounts.unmount(at, lambda line: None)
+
+
 def is_system(tree: Tree) -> bool:
     """Whether a tree looks like a system's root: etc/, and bin or usr/."""
     return _is_directory(tree, "etc") and (_is_directory(tree, "bin") or _is_directory(tree, "usr"))

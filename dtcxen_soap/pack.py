@@ -39,7 +39,6 @@ KERNELS = ("boot/vmlinuz-*", "boot/vmlinux-*")
 PROGRAMS = ("bin/sh", "usr/bin/sh", "bin/bash", "usr/bin/bash", "sbin/init", "usr/sbin/init", "bin/busybox", "usr/bin/env", "lib/systemd/systemd", "usr/lib/systemd/systemd")
 _MACHINES = {3: "i386", 62: "amd64", 40: "armhf", 183: "arm64", 243: "riscv64", 21: "ppc64el", 22: "s390x"}
 _ALIASES = {"x86_64": "amd64", "x86-64": "amd64", "x64": "amd64", "i486": "i386", "i586": "i386", "i686": "i386", "x86": "i386", "aarch64": "arm64"}
-_RUN_BY = {"i386": ("i386", "amd64")}
 _NUMBER = re.compile(r"(\d+)")
 
 
@@ -68,7 +67,7 @@ def refuse(name: str, mode: BootMode | None, tree: TreeFact) -> None:
     found, kernel = architecture(tree), newest_kernel(tree)
     known = {*_MACHINES.values()}
     said = next((word for word in (_ALIASES.get(part.lower(), part.lower()) for part in name.split("-")) if word in known), "")
-    if said and found and said != found and said not in _RUN_BY.get(found, ()):
+    if said and found and said != found:
         raise Failed(f"Pack {name}.", f"its name says {said}, and its programs are for {found}")
     if mode and mode is not BootMode.DIRECT and kernel and (problem := kernelimage.obstacle(kernel[1], mode)):
         raise Failed(f"Pack {name}.", f"{mode.value} cannot start {ascii(kernel[0])}: {problem}")

@@ -15,13 +15,12 @@ import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from dtcxen_soap import diskimages, imagemounts, mounts, nodefiles, ovm, pack, sparsefiles, staging, tarballs
+from dtcxen_soap import claims, diskimages, imagemounts, mounts, nodefiles, ovm, pack, sparsefiles, staging, tarballs
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed, Missing
 from dtcxen_soap.plans import Confinement, Run
 from dtcxen_soap.processes import report
 from dtcxen_soap.sparsefiles import Room
-from dtcxen_soap.tree import Tree
 from dtcxen_soap.vps import BootMode
 
 _PREFIX = ".pack-"
@@ -146,15 +145,15 @@ def _remove(path: str) -> None:
 def _bundle(order: Order, work: str, source: str, made_from: Mapping[str, str], tell: Callable[[str], None]) -> str:
     room, stage = Room(work), f"{work}/stage"
     if os.path.isdir(source):
-        if not imagemounts.is_system(Tree(source)):
-            raise Failed("", f"{source} holds no system, that is a directory with etc/ and bin or usr/")
-        told = made_from or {"source": os.path.basename(os.path.abspath(source))}
-        need_bytes = _stage(source, source, stage, order, room)
+        told: Mapping[str, str] = {"source": os.path.basename(source)}
+        opened = imagemounts.tree(source, f"{work}/image")
     else:
-        raw = _raw(source, work, order, room, tell)
+        opened = imagemounts.root(_raw(source, work, order, room, tell), f"{work}/image", order.partition, tell)
         told = made_from or {"source": os.path.basename(source), "sha256": nodefiles.digest(source, _never)}
-        with imagemounts.root(raw, f"{work}/image", order.partition, tell) as root:
-            need_bytes = _stage(root, source, stage, order, room)
+    with opened as root:
+        walk = staging.judge(root, source, order.most_bytes)
+        room.refuse_full(walk.need_bytes)
+        staging.copy(root, stage, room)
     for path in staging.forget(stage):
         tell(f"left out: {ascii(path)}")
     tree = staging.look(stage)
@@ -163,22 +162,14 @@ def _bundle(order: Order, work: str, source: str, made_from: Mapping[str, str], 
     os.mkdir(made, 0o755)
     tarball = f"{made}/{pack.tarball_name(order.name)}"
     tell("packing")
-    staging.tarball(stage, tarball, room)
+    staging.tarball(stage, tarball, walk.newest, room)
     staging.check(tarball, order.most_bytes)
-    packed = pack.Packed(os.path.basename(tarball), nodefiles.digest(tarball, _never), need_bytes, told, order.made)
+    packed = pack.Packed(os.path.basename(tarball), nodefiles.digest(tarball, _never), walk.need_bytes, told, order.made)
     manifest = pack.manifest(packed, tree, order.mode)
     nodefiles.write(f"{made}/manifest.json", manifest.encode(), 0o644)
     nodefiles.write(f"{made}/install_os", pack.install_os(packed.tarball).encode(), 0o755)
     _into_place(made, tarball, order)
     return manifest
-
-
-def _stage(root: str, source: str, stage: str, order: Order, room: Room) -> int:
-    """Judge and copy a tree; what its files need in bytes."""
-    need_bytes = staging.judge(root, source, order.most_bytes)
-    room.refuse_full(need_bytes)
-    staging.copy(root, stage, room)
-    return need_bytes
 
 
 def _into_place(made: str, tarball: str, order: Order) -> None:
@@ -199,6 +190,8 @@ def _raw(source: str, work: str, order: Order, room: Room, tell: Callable[[str],
     if not stat.S_ISREG(os.stat(source).st_mode):
         raise Failed("", f"{source} is neither a directory nor a file with a disk image")
     image = os.path.realpath(source)
+    if held := claims.of(image):
+        raise Failed("", f"{source} is {' and '.join(held)}: what changes while it is read makes no whole system")
     try:
         if packed := diskimages.compression(_head(image)):
             if packed == "zst" and not Dom0().commands(("zstd",)):

@@ -30,13 +30,14 @@ _TAIL_LINES = 10
 
 
 class Walk:
-    """The members that a tree's tarball will have, and what its files need on a disk in bytes, counted on the way."""
+    """The members that a tree's tarball will have; on the way are found what its files need on a disk in bytes, and the newest change in seconds."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._device = os.lstat(root).st_dev
         self._names: dict[int, str] = {}
         self.need_bytes = 0
+        self.newest = 0
 
     def members(self) -> Iterator[Member]:
         """Every entry of the tree's own file system, parents first; a second name of a file as a hard link."""
@@ -53,6 +54,7 @@ class Walk:
 
     def _member(self, path: str, status: os.stat_result) -> Member:
         mode = stat.S_IMODE(status.st_mode)
+        self.newest = max(self.newest, int(status.st_mtime))
         if not stat.S_ISDIR(status.st_mode) and status.st_nlink > 1 and (first := self._names.setdefault(status.st_ino, path)) != path:
             return Member(path, "hardlink", first, 0, mode)
         self.need_bytes += _INODE + (-(-status.st_blocks * 512 // _BLOCK) * _BLOCK if stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode) else 0)
@@ -64,8 +66,8 @@ class Walk:
         return Member(path, kind, "", 0, mode)
 
 
-def judge(root: str, what: str, most_bytes: int) -> int:
-    """What the tree's files need on a disk, in bytes; Failed when it could not be installed as a bundle. `what` names it."""
+def judge(root: str, what: str, most_bytes: int) -> Walk:
+    """The walk through a tree, ended; Failed when the tree could not be installed as a bundle. `what` names it."""
     walk = Walk(root)
     try:
         verdict = contract.judge(walk.members(), most_bytes=most_bytes)
@@ -73,15 +75,18 @@ def judge(root: str, what: str, most_bytes: int) -> int:
         raise Failed("", f"{what} cannot be read: {ascii(os.path.relpath(str(error.filename), root)) if error.filename else 'it'}: {error.strerror}") from error
     if verdict:
         raise Failed("", f"{what}: {verdict}")
-    return walk.need_bytes
+    return walk
 
 
 def copy(root: str, stage: str, room: Room) -> None:
-    """Copy a tree with owners, modes, times, attributes, hard links and holes into the new directory `stage`."""
+    """Copy a mounted tree with owners, modes, times, attributes, hard links and holes into the new directory `stage`.
+
+    The mount is named among what may be written so that it is seen at all: it is read-only, and stays so.
+    """
     os.mkdir(stage, 0o700)
     command(Run(
         why="Copy the system.", argv=("cp", "--archive", "--one-file-system", "--sparse=auto", "--", f"{root}/.", stage), contained=True,
-        confinement=Confinement(writable=(stage,)), timeout_seconds=COMMAND_SECONDS), room)
+        confinement=Confinement(writable=(root, stage)), timeout_seconds=COMMAND_SECONDS), room)
 
 
 def forget(stage: str) -> tuple[str, ...]:
@@ -108,13 +113,17 @@ def look(stage: str) -> TreeFact:
     return tree.look((), (), (*pack.PROGRAMS, *(f"boot/{name}" for name in kernels)))
 
 
-def tarball(stage: str, target: str, room: Room) -> None:
-    """Write a tree's tarball: numbers for owners, attributes, sorted names; the same tree gives the same bytes."""
+def tarball(stage: str, target: str, newest: int, room: Room) -> None:
+    """Write a tree's tarball: numbers for owners, attributes, sorted names.
+
+    What `forget` changed gets the time of the tree's newest entry: the same source gives the same bytes.
+    """
     argv = ("tar", "--create", "--gzip", "--sparse", "--format=pax", "--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime", "--numeric-owner",
             "--acls", "--xattrs", "--xattrs-include=user.*", "--xattrs-include=security.capability", "--sort=name", "--one-file-system",
+            f"--mtime=@{newest + 1}", "--clamp-mtime",
             "--file", target, "--directory", stage, ".")
-    writable = Confinement(writable=(os.path.dirname(target),))
-    command(Run(why="Pack the system.", argv=argv, contained=True, confinement=writable, timeout_seconds=COMMAND_SECONDS), room)
+    confined = Confinement(writable=(os.path.dirname(target), stage))
+    command(Run(why="Pack the system.", argv=argv, contained=True, confinement=confined, timeout_seconds=COMMAND_SECONDS), room)
 
 
 def check(path: str, most_bytes: int) -> None:
