@@ -19,7 +19,7 @@ from dtcxen_soap import claims, diskimages, imagemounts, mounts, nodefiles, ovm,
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed, Missing
 from dtcxen_soap.plans import Confinement, Run
-from dtcxen_soap.processes import report
+from dtcxen_soap.processes import Unwatched, report
 from dtcxen_soap.sparsefiles import Room
 from dtcxen_soap.vps import BootMode
 
@@ -62,7 +62,7 @@ def import_template(order: Order, tell: Callable[[str], None]) -> tuple[ovm.Temp
         room = Room(work)
         digest = nodefiles.digest(order.source, _never)
         inventory = ovm.Inventory(order.most_bytes)
-        tarballs.check(order.source, inventory.judge, room)
+        tarballs.check(order.source, inventory.judge, Unwatched())
         config, image = f"{work}/vm.cfg", f"{work}/system"
         tarballs.take_out(order.source, inventory.config, config, ovm.MOST_CONFIG_BYTES, room)
         template = ovm.template(nodefiles.read_bytes(config, ovm.MOST_CONFIG_BYTES), inventory)
