@@ -241,6 +241,15 @@ def free_bytes(path: str) -> int:
     return status.f_bavail * status.f_frsize
 
 
+def sync(path: str) -> None:
+    """Have a file's bytes, or a directory's names, on disk."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
 def _sync_directory(path: str) -> None:
     """Make a directory's new names survive a crash."""
     handle = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -25,8 +25,9 @@ WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts",
 LAYERS = {
     "words": WORDS,
     "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "firstboot", "cloudseed", "seeddisk", "fsck", "hvm", "bsd", "rollback", "rescueseed",
-             "rescue", "rescuesystem", "reports", "perfdata", "power", "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
-    "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy", "shadow", "tarballs",
+             "rescue", "rescuesystem", "diskimages", "partitions", "pack", "ovm", "reports", "perfdata", "power", "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
+    "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy", "shadow",
+             "sparsefiles", "tarballs", "imagemounts", "staging", "packing",
              "ramdisk", "claims", "terminals", "qmp", "dom0", "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey", "sampler"),
     "engine": ("actions", "execute", "recover", "workers", "jobs"),
     "catalogue": ("operations",),
@@ -45,9 +46,9 @@ MAY_IMPORT = {
 }
 REACHES_ACROSS = {"install.reinstall", "install.byhand", "install.rootdisk", "install.network",
                   "install.firstboot", "install.clouddata", "install.appliance", "disks", "stores", "volumes", "power", "fsck",
-                  "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "upgrade.owners"}
+                  "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "pack", "ovm", "upgrade.owners"}
 """Planners that compose those of other packages."""
-READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch"}
+READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch", "imagemounts", "staging", "packing"}
 """Rooms of the edge that use a tool's pure half: its command lines, and what its answers say."""
 
 OWNERS = {
@@ -188,7 +189,7 @@ def called(node: ast.Call) -> str:
 FORBIDDEN_CALLS = {
     "print": ("cli",),
     "input": ("cli",),
-    "open": ("nodefiles", "accountfiles", "confine", "joblog", "mounts", "tarballs", "ramdisk", "tree", "treecopy", "shadow", "processes", "wire", "daemon", "cli"),
+    "open": ("nodefiles", "accountfiles", "confine", "joblog", "mounts", "tarballs", "sparsefiles", "ramdisk", "tree", "treecopy", "shadow", "processes", "wire", "daemon", "cli"),
     "sys.exit": ("cli", "daemon", "wire", "__main__", "confine"),
     "os._exit": ("confine",),
     "os.chown": ("tree", "treecopy", "shadow", "nodefiles", "confine"),

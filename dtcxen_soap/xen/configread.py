@@ -16,6 +16,8 @@ from dataclasses import dataclass
 
 from dtcxen_soap.vps import BootMode, IpAddress, MacAddress, Mib
 
+_Token = tuple[str, str]
+
 # -- what it says ---------------------------------------------------------------------------------
 
 
@@ -83,6 +85,41 @@ def texts(text: str) -> dict[str, str]:
     return {name: next(iter(values), "") for name, values in _values(text).items()}
 
 
+# -- whether it is code -----------------------------------------------------------------------------
+
+_LITERAL = re.compile(r"[+-]?(?:0[xX][0-9a-fA-F]+|[0-9]+(?:\.[0-9]+)?)|True|False|None|")
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_OPENING, _CLOSING = "[(", "])"
+
+
+def code(text: str) -> str:
+    """The first statement that is more than a name and a literal, so that only an interpreter would know its value; "" when there is none.
+
+    xm's configurations were Python. `parse` takes what it understands of them; who has a file from strangers refuses the rest.
+    """
+    return next((" ".join(token for _, token in tokens) for tokens in _statements(text) if tokens and not _is_literal(tokens)), "")
+
+
+def _is_literal(tokens: list[_Token]) -> bool:
+    """name = value, or name += value: strings, numbers, and lists of them."""
+    rest = tokens[2:] if tokens[1:2] == [("mark", "+")] else tokens[1:]
+    if tokens[0][0] != "word" or not _NAME.fullmatch(tokens[0][1]) or rest[:1] != [("mark", "=")] or len(rest) < 2:
+        return False
+    open_brackets, before = [], "="
+    for kind, token in rest[1:]:
+        if kind == "mark" and token in _OPENING:
+            if before not in ("=", ",", *_OPENING):
+                return False
+            open_brackets.append(token)
+        elif kind == "mark" and token in _CLOSING:
+            if not open_brackets or _OPENING.index(open_brackets.pop()) != _CLOSING.index(token):
+                return False
+        elif (kind == "mark" and token != ",") or (kind == "word" and not _LITERAL.fullmatch(token.strip("{}:"))):
+            return False
+        before = token if kind == "mark" else "value"
+    return not open_brackets
+
+
 # -- how it boots ---------------------------------------------------------------------------------
 
 _GRUB = re.compile(r"(?:pv-?)?grub.*-xen.*|pv-?grub.*")
@@ -127,8 +164,6 @@ _TOKEN = re.compile(
       | (?P<mark>.)""", re.VERBOSE | re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _STATEMENT = re.compile(r"[^\S\n]*[A-Za-z_]\w*[^\S\n]*\+?=")
-
-_Token = tuple[str, str]
 
 
 def _values(text: str) -> dict[str, tuple[str, ...]]:
