@@ -181,6 +181,11 @@ class Dom0:
         """Whether `path` is a mount point."""
         return mounts.mounted_at(path)
 
+    def mount_of(self, path: str) -> tuple[str, frozenset[str]]:
+        """Where the file system of `path` is mounted, and its options."""
+        found = mounts.mount_of(path)
+        return found.at, found.options
+
     def loop_devices_of(self, path: str) -> tuple[str, ...]:
         """Loop devices that this very file backs."""
         return mounts.loop_devices_of(path)

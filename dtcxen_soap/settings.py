@@ -216,7 +216,8 @@ class Settings:
 
     hook_timeout_seconds: int = _setting(_number(1, 86400), "300", "Longest time that one hook may take.", group="Hooks, ISOs, accounts")
     firstboot_timeout_seconds: int = _setting(_number(1, 86400), "900", "Longest time that one first-boot snippet may take inside a new VPS.")
-    iso_quota_mib: Mib = _setting(_mib(0, 1 << 30), "0", "Space for the ISOs of one VPS as listISOs reports it; 0: no limit.")
+    iso_library: str = _setting(_path, "/var/lib/dtc-xen/isos", "The admin's ISOs, which every VPS may boot: files that root owns and nobody else may change.")
+    iso_quota_mib: Mib = _setting(_mib(0, 1 << 30), "0", "Space for the ISOs that one owner uploads, kept by the file system where it has quotas; 0: no limit.")
     manage_accounts: bool = _setting(_yes_no, "yes", "no: no system users are made for VPS owners.")
     console_shell: str = _setting(_path, "/usr/lib/dtcxen-soap/console", "Login shell of the console users: the program that opens a VPS's console, and nothing else.")
     iso_upload: bool = _setting(_yes_no, "yes", "no: owners get no account (xenNN-iso, SFTP only) to upload ISOs with.")

@@ -126,6 +126,7 @@ class ScriptedDom0(Dom0):
         self.members: dict[str, tuple[Member, ...]] = {}
         self.golden: dict[str, tuple[GoldenImage, ...]] = {}
         self.free = 1 << 40
+        self.homes_mount: tuple[str, frozenset[str]] = ("/", frozenset({"rw"}))
         self.kernel_release = "6.1.0-test"
         self.node_name = "node.example.com"
         self.strict = True
@@ -436,6 +437,9 @@ class ScriptedDom0(Dom0):
 
     def tree(self, root: str) -> ScriptedTree:
         return ScriptedTree(root, self)
+
+    def mount_of(self, path: str) -> tuple[str, frozenset[str]]:
+        return self.homes_mount
 
     def images(self, directory: str) -> tuple[GoldenImage, ...]:
         return self.golden.get(directory, ())
