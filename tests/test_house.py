@@ -46,7 +46,7 @@ MAY_IMPORT = {
     "shells": set(LAYERS),
 }
 REACHES_ACROSS = {"install.reinstall", "install.byhand", "install.rootdisk", "install.network",
-                  "install.firstboot", "install.clouddata", "install.appliance", "disks", "stores", "volumes", "power", "fsck",
+                  "install.firstboot", "install.clouddata", "install.appliance", "accounts", "disks", "stores", "volumes", "power", "fsck",
                   "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "pack", "ovm", "upgrade.owners"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch", "imagemounts", "staging", "packing"}
