@@ -100,8 +100,8 @@ def _opened(path: str) -> Iterator[tuple[tarfile.TarFile, IO[bytes], _Bounded]]:
         elif head.startswith(_BZIP2):
             file = stack.enter_context(bz2.BZ2File(file))
         bounded = _Bounded(file)
-        archive = tarfile.open(fileobj=bounded, mode="r|", bufsize=sparsefiles.PIECE)  # type: ignore[call-overload]
-        yield stack.enter_context(archive), file, bounded
+        archive = stack.enter_context(tarfile.open(fileobj=bounded, mode="r|", bufsize=sparsefiles.PIECE))  # type: ignore[call-overload]
+        yield archive, file, bounded
 
 
 def _behind(file: IO[bytes], watch: Watch) -> str:
