@@ -3,13 +3,15 @@
 The original answered "manually install" and ended as if a system were there. Here the job's word says
 that nothing was installed, and by whom it is to be: netbsd boots the node's installing kernel, xenhvm the
 firmware, manual whatever the admin puts on the disk. The disk itself is not touched, so no old system is
-lost either. What only a system could take (a host name, keys, data) is refused, but for the password, which the panel always sends.
+lost either; only a new volume that may show what an earlier owner wrote is overwritten first. What only a system could
+take (a host name, keys, data) is refused, but for the password, which the panel always sends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 from dtcxen_soap import accounts, bsd, configfile, disks, hvm, power
 from dtcxen_soap.errors import Failed, ParameterFault, Refused
@@ -23,14 +25,17 @@ from dtcxen_soap.xen import bootmode
 
 _OPERATION = "reinstallOS"
 _UNCHOSEN = "nothing of it for an OS type that installs nothing"
+_SHARED = ("vps", "sshKeys", "userData")
+"""Parameters of the operations whose planners are asked here that reinstallOS has too; all else that they refuse is the OS type's."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """One of the OS types: what of reinstallOS it has no use for, and how its configuration is planned."""
+    """One of the OS types: what of reinstallOS it has no use for, how its configuration is planned, and whether it starts from an empty disk."""
 
     useless: tuple[tuple[str, str], ...]
     configure: Callable[[Reinstall, DiskFact, Settings, Facts], tuple[tuple[Step, ...], BootMode, str]]
+    brings_system: bool = False
 
 
 def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
@@ -44,16 +49,47 @@ def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
     """Write the configuration; with `start` start what it boots, without a word on whether that comes up."""
     kind = KINDS[request.os_type]
     root = the_root(request, settings, facts)
-    _refuse(request, kind, facts)
-    steps, boot, told = kind.configure(request, root, settings, facts)
-    steps += accounts.ensure_steps(request.vps, settings, facts)
-    kept = f"the disk {root.path} is not touched" + ("" if root.blank else ": what is on it stays")
+    _refuse(request, kind, root, facts)
+    with _as_ours(request):
+        configured, boot, told = kind.configure(request, root, settings, facts)
+    steps = (*_clean(request, settings, facts), *configured, *accounts.ensure_steps(request.vps, settings, facts))
+    start = (*power.first_use(settings, facts), *power.start_steps(request.vps, request.ram, boot, settings, facts)) if request.start else ()
     return Plan(
-        f"configure VPS {request.vps} for {request.os_type}", steps, notes=("nothing is installed", kept, *accounts.notes(request.vps, settings, facts)),
-        proof=power.start_steps(request.vps, request.ram, boot, settings, facts) if request.start else (), unproven="configured, not started", outcome=told)
+        f"configure VPS {request.vps} for {request.os_type}", steps,
+        notes=("nothing is installed", _kept(root), *accounts.notes(request.vps, settings, facts)), proof=start, unproven="configured, not started", outcome=told)
 
 
-def _refuse(request: Reinstall, kind: _Kind, facts: Facts) -> None:
+def _kept(root: DiskFact) -> str:
+    if root.unzeroed:
+        return f"the disk {root.path} was never used: it is overwritten with zeros, and not touched otherwise"
+    return f"the disk {root.path} is not touched" + ("" if root.blank else ": what is on it stays")
+
+
+def _clean(request: Reinstall, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """Zero what this call may have kept setupVPSDisk's job from zeroing: until then startVPS refuses, and a start of ours would show an earlier owner's blocks."""
+    new = tuple(disk for disk in facts.disks if disk.unzeroed)
+    if not new:
+        return ()
+    free = disks.must_be_free(request.vps, tuple(disk.path for disk in new), facts)
+    return free, *(step for disk in new for step in disks.overwrite(disk, settings, facts))
+
+
+@contextmanager
+def _as_ours(request: Reinstall) -> Iterator[None]:
+    """What the planner of another operation refuses, by the names that the caller of this one knows."""
+    try:
+        yield
+    except Refused as error:
+        raise Refused(*(_ours(fault, request.os_type) for fault in error.faults)) from error
+
+
+def _ours(fault: ParameterFault, os_type: str) -> ParameterFault:
+    if fault.operation == _OPERATION or fault.parameter in _SHARED:
+        return replace(fault, operation=_OPERATION)
+    return replace(fault, operation=_OPERATION, parameter="osType", problem=f"{os_type}: {fault.problem}")
+
+
+def _refuse(request: Reinstall, kind: _Kind, root: DiskFact, facts: Facts) -> None:
     """What was found under a built-in name, and what has no effect, each by its name."""
     twins = [path for path in (facts.bundle and facts.bundle.path, facts.os_type and facts.os_type.path, facts.firstboot.app and facts.firstboot.app.path) if path]
     if twins:
@@ -61,6 +97,8 @@ def _refuse(request: Reinstall, kind: _Kind, facts: Facts) -> None:
     useless = [parameter for field, parameter in kind.useless if getattr(request, field) is not None]
     if useless:
         raise Refused(*(ParameterFault(_OPERATION, parameter, "InvalidParameter", f"{request.os_type} installs nothing that could use it", _UNCHOSEN) for parameter in useless))
+    if request.start and root.blank and not kind.brings_system:
+        raise Refused(ParameterFault(_OPERATION, "start", "InvalidParameter", f"{root.path} holds nothing that could start", "false, until a system is on it"))
     if request.start:
         power.refuse_running(_OPERATION, request.vps, facts.domu)
         power.refuse_memory(_OPERATION, request.ram, facts, parameter="ramSizeMib")
@@ -95,8 +133,6 @@ def _xenhvm(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts
 
 
 def _manual(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> tuple[tuple[Step, ...], BootMode, str]:
-    if request.start and root.blank:
-        raise Refused(ParameterFault(_OPERATION, "start", "InvalidParameter", f"{root.path} holds nothing that could start", "false, until a system is on it"))
     mode = bootmode.choose(request.boot_mode, None, settings, facts.node)
     kernel, ramdisk = bootmode.domu_kernel(mode, settings, facts.node)
     vps = Vps(
@@ -113,7 +149,7 @@ def _useless(but: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
 
 KINDS = {
     "manual": _Kind(tuple(_useless(("boot_mode",))), _manual),
-    "netbsd": _Kind(tuple(_useless()), _netbsd),
+    "netbsd": _Kind(tuple(_useless()), _netbsd, brings_system=True),
     "xenhvm": _Kind(tuple(_useless(("ssh_keys", "user_data"))), _xenhvm),
 }
 """By the name that the panel knows."""

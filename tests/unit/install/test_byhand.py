@@ -11,16 +11,17 @@ from dtcxen_soap.facts import DomuFact, Facts, MemoryFact, QemuFact
 from dtcxen_soap.install import byhand, ostypes, reinstall
 from dtcxen_soap.osfacts import BundleFact
 from dtcxen_soap.planprint import render
-from dtcxen_soap.plans import Plan, Run, WatchBoot, WriteFile, walk
+from dtcxen_soap.plans import MustBeFree, Plan, Run, TagVolume, WatchBoot, WriteFile, walk
 from dtcxen_soap.requests import Reinstall, parse
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import Mib
-from tests.unit.install.test_reinstall import AGAIN, CONFIG, FIRST, NODE, ROOT, SWAP
+from tests.unit.install.test_reinstall import AGAIN, CONFIG, FIRST, LVM_FIRST, LVM_ROOT, LVM_SWAP, NODE, ROOT, SWAP
 
 SETTINGS = load(CONFIG + "state_dir=/s\nbsd_kernel_path=/k/netbsd\nbsd_install_kernel_path=/k/netbsd-install").settings
 ABLE = dataclasses.replace(NODE, hvm=True, kernels=NODE.kernels | {"/k/netbsd", "/k/netbsd-install"})
 USED = dataclasses.replace(AGAIN, node=ABLE, qemu=QemuFact("/usr/bin/qemu-system-i386"), memory=MemoryFact(Mib(1024), Mib(4096)))
 FRESH = dataclasses.replace(FIRST, node=ABLE, qemu=QemuFact("/usr/bin/qemu-system-i386"), memory=MemoryFact(Mib(1024), Mib(4096)))
+NEVER_ZEROED = dataclasses.replace(FRESH, disks=LVM_FIRST.disks, lvm=LVM_FIRST.lvm, domu=DomuFact(False, toolstack=True))
 OLD = {"vpsname": "01", "ostype": "", "ramsize": "128", "password": "hunter2", "nics": "192.0.2.10/24"}
 NEW = {"vps": "01", "osType": "", "ramSizeMib": "128", "password": "hunter2", "nics": "192.0.2.10/24"}
 
@@ -61,9 +62,30 @@ def test_a_start_is_no_proof_of_a_system(os_type: str) -> None:
         planned(os_type, dataclasses.replace(ready, memory=MemoryFact(Mib(100), Mib(4096))), start="true")
 
 
-def test_an_empty_disk_is_not_started() -> None:
-    with pytest.raises(Refused, match="start: /m/xen01.img holds nothing that could start"):
-        planned("manual", dataclasses.replace(FRESH, domu=DomuFact(False, toolstack=True)), start="true")
+@pytest.mark.parametrize("os_type", ["manual", "xenhvm"])
+def test_an_empty_disk_is_not_started(os_type: str) -> None:
+    with pytest.raises(Refused, match="reinstallOS: start: /m/xen01.img holds nothing that could start"):
+        planned(os_type, dataclasses.replace(FRESH, domu=DomuFact(False, toolstack=True)), start="true")
+
+
+@pytest.mark.parametrize("os_type", byhand.KINDS)
+def test_a_volume_that_may_show_an_earlier_owners_blocks_is_zeroed_first(os_type: str) -> None:
+    """reinstallOS ends the job that was zeroing it (takes_over), and startVPS refuses a volume that is not zeroed."""
+    plan = planned(os_type, NEVER_ZEROED)
+    steps = list(walk(plan.steps))
+    zeroed = [steps.index(step) for step in steps if isinstance(step, TagVolume) and step.remove == ("dtcxen.unzeroed",)]
+    (free,) = [steps.index(step) for step in steps if isinstance(step, MustBeFree) and set(step.paths) == {LVM_ROOT.path, LVM_SWAP.path}]
+    config = next(index for index, step in enumerate(steps) if isinstance(step, WriteFile))
+    assert len(zeroed) == 2 and free < min(zeroed) and max(zeroed) < config
+    assert not [step for step in walk(plan.whole) if step.destroys], "it holds nothing of this VPS"
+    assert "overwritten with zeros" in plan.notes[1]
+
+
+def test_a_guest_that_is_started_has_used_its_disks() -> None:
+    """The mark "never used" would have them taken for empty: reinstallOS would then build right on what the guest wrote."""
+    plan = planned("netbsd", NEVER_ZEROED, start="true")
+    used = [step.lv for step in plan.proof if isinstance(step, TagVolume) and step.remove == ("dtcxen.unused",)]
+    assert used == ["xen01", "xen01swap"] and isinstance(plan.proof[-1], Run)
 
 
 @pytest.mark.parametrize(("os_type", "parameter", "value"), [
@@ -75,12 +97,18 @@ def test_what_nothing_could_use_is_refused_by_its_name(os_type: str, parameter: 
 
 
 @pytest.mark.parametrize(("os_type", "facts", "error", "text"), [
-    ("netbsd", dataclasses.replace(USED, node=NODE), Refused, "bsd_install_kernel_path"), ("xenhvm", dataclasses.replace(USED, node=NODE), Refused, "cannot run HVM"),
+    ("netbsd", dataclasses.replace(USED, node=NODE), Refused, "reinstallOS: osType: .*bsd_install_kernel_path"),
+    ("xenhvm", dataclasses.replace(USED, node=NODE), Refused, "reinstallOS: osType: .*cannot run HVM"),
     ("manual", dataclasses.replace(USED, disks=(SWAP,)), Missing, "setupVPSDisk first"),
     ("manual", dataclasses.replace(USED, bundle=BundleFact("manual", "/o/manual", frozenset(), ())), Failed, "/o/manual has the name of a built-in")])
 def test_what_speaks_against_it_is_told_before_anything_is_written(os_type: str, facts: Facts, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         planned(os_type, facts)
+
+
+def test_a_boot_mode_that_the_node_cannot_is_refused_by_its_own_name() -> None:
+    with pytest.raises(Refused, match="reinstallOS: bootMode: pv-grub: "):
+        planned("manual", USED, bootMode="pv-grub")
 
 
 def test_they_are_named_among_the_types_there_are() -> None:
