@@ -119,9 +119,10 @@ def ensure_steps(vps: VpsId, settings: Settings, facts: Facts) -> tuple[Step, ..
     if uploader:
         accounts.append(_account(uploader, UPLOAD_GROUP, NO_SHELL, f"ISO upload of VPS {vps}", vps, settings, facts))
     elif upload_user(vps) in facts.accounts.users:
-        accounts.append((_remove_account(upload_user(vps), settings),))
+        accounts.append(_gone(upload_user(vps), vps, settings, facts))
     made = MakeHome(why="Have a home that only root changes, and a place for ISOs.", top=settings.ttyssh_home, name=vps.name, uploader=uploader)
-    quota = isoquota.limit_steps(vps, uploader, f"{home(vps, settings)}/iso", settings.iso_quota_mib, facts.accounts.quota) if uploader else ()
+    quota = isoquota.limit_steps(vps, uploader, f"{home(vps, settings)}/iso", settings.iso_quota_mib, facts.accounts.quota,
+                                 new=uploader not in facts.accounts.users) if uploader else ()
     return *(step for steps in accounts for step in steps), made, *quota, *_sudo_steps(vps, facts)
 
 
@@ -142,6 +143,12 @@ def _account(user: str, group: str, shell: str, comment: str, vps: VpsId, settin
 
 def _remove_account(user: str, settings: Settings) -> RemoveAccount:
     return RemoveAccount(why=f"Let {user} in no more, end what it runs, and remove it.", user=user, lock=lock(settings))
+
+
+def _gone(user: str, vps: VpsId, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """Remove a user of ours that is there, and what was kept for its uid."""
+    quota = isoquota.free_user_steps(user, facts.accounts.quota) if user == upload_user(vps) else ()
+    return *quota, _remove_account(user, settings)
 
 
 def _sudo_steps(vps: VpsId, facts: Facts) -> tuple[Step, ...]:
@@ -176,7 +183,7 @@ def _shut_out(vps: VpsId, settings: Settings, facts: Facts) -> tuple[Step, ...]:
     """A user of that name that is not ours stays."""
     found = facts.accounts
     rule = (RemoveFile(why="Take the sudo rule of the console back.", path=sudo_rule_path(vps)),) if found.sudo_rule else ()
-    mine = tuple(_remove_account(user, settings) for user, account in found.users.items() if _ours(account, settings))
+    mine = tuple(step for user, account in found.users.items() if _ours(account, settings) for step in _gone(user, vps, settings, facts))
     soap = HtpasswdLine(why=f"Remove the SOAP password of {vps.name}.", path=settings.htpasswd_file, user=vps.name, lock=lock(settings))
     return *rule, *mine, *((soap,) if found.soap_password else ())
 

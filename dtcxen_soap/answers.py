@@ -48,10 +48,12 @@ class ConfigWritten:
     """writeXenHVMconf, changeBSDkernel: the domU's configuration was written; the one before it, if there was one, is kept beside it.
 
     `screen` is where VNC listens: an address of the node, or a UNIX socket that only root reaches; "" without a screen.
+    `boots` says what an HVM guest boots: its disk, an ISO of its own, or the library's.
     """
 
     path: str
     screen: str = ""
+    boots: str = ""
     plan: tuple[str, ...] = ()
 
 
@@ -76,7 +78,7 @@ class Iso:
 
 @dataclass(frozen=True)
 class IsoList:
-    """listISOs: what the VPS may boot; what its own ISOs use and what they may use, in bytes; quota 0: no limit."""
+    """listISOs: what the VPS may boot, its own first; of two with one name its own is booted. What its own use and may use, in bytes; quota 0: no limit."""
 
     isos: tuple[Iso, ...]
     used_bytes: int

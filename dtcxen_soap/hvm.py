@@ -2,8 +2,9 @@
 
 An ISO lies where its owner may replace it at any time, by a link to another's disk too. So the
 configuration names not that path but a second name of the very file, in a directory that only root
-can write; an owner's name for it never gets into a configuration. The library is root's alone, and is read where it lies. The screen is VNC with a password, where
-the node's QEMU can compare one; else it is at a socket that nobody but root can reach.
+can write; an owner's name for it never gets into a configuration. The library is root's alone, and is read where it
+lies. Of two ISOs with one name the VPS's own is booted, and the answer says so. The screen is VNC with a password,
+where the node's QEMU can compare one; else it is at a socket that nobody but root can reach.
 """
 
 from __future__ import annotations
@@ -47,8 +48,24 @@ def plan(request: HvmConfig, settings: Settings, facts: Facts) -> Plan:
         *configfile.keep_previous(vps.id, settings, facts),
         *seeddisk.end_steps(request, settings, facts, made=tells),
         *(() if pinned else _unpin(request, settings)))
+    boots = _boots(iso, facts)
     return Plan(f"configure VPS {vps.id} for HVM, booting {request.boot}", steps, ConfigWritten(
-        disks.config_path(vps.id, settings), settings.vnc_listen if request.vnc_password else _socket(request, settings)))
+        disks.config_path(vps.id, settings), settings.vnc_listen if request.vnc_password else _socket(request, settings), boots),
+        notes=(f"it boots {boots}",) if iso and _twin(iso, facts) else ())
+
+
+def _boots(iso: IsoFact | None, facts: Facts) -> str:
+    """What is booted, in words."""
+    if iso is None:
+        return "its disk"
+    if iso.library:
+        return f"the library's ISO {iso.name}"
+    return f"its own ISO {iso.name}" + (", not the library's of the same name" if _twin(iso, facts) else "")
+
+
+def _twin(iso: IsoFact, facts: Facts) -> bool:
+    """Whether the library has another ISO of this name."""
+    return any(each.library and each.name == iso.name for each in facts.isos if each is not iso)
 
 
 # -- before anything is touched -------------------------------------------------------------------
@@ -83,15 +100,17 @@ def _unable(request: HvmConfig, settings: Settings, facts: Facts) -> Iterator[tu
 
 
 def _iso(request: HvmConfig, facts: Facts) -> IsoFact | None:
-    """The ISO of exactly this name among the VPS's own; None also to boot the disk."""
+    """The first ISO of exactly this name, so the VPS's own before the library's; None also to boot the disk."""
     return None if request.boots_disk else next((iso for iso in facts.isos if iso.name == request.boot), None)
 
 
 def _no_iso(request: HvmConfig, facts: Facts) -> Iterator[tuple[str, str, str]]:
     """The fault of an ISO that the VPS does not have, with those that it has."""
     if not request.boots_disk and _iso(request, facts) is None:
-        names = [iso.name for iso in facts.isos[:_MOST_TOLD]] + (["..."] if len(facts.isos) > _MOST_TOLD else [])
-        yield ("boot", f"{request.boot!r} is no ISO of VPS {request.vps}", f"hdd, or one of its ISOs: {', '.join(names) or 'it has none'}")
+        there = tuple(dict.fromkeys(iso.name for iso in facts.isos))
+        names = [*there[:_MOST_TOLD], *(["..."] if len(there) > _MOST_TOLD else [])]
+        yield ("boot", f"{request.boot!r} is no ISO of VPS {request.vps}, nor of the node's library, which takes files that root alone may change",
+               f"hdd, or one of its ISOs: {', '.join(names) or 'it has none'}")
 
 
 def _too_many(request: HvmConfig, settings: Settings, facts: Facts) -> Iterator[tuple[str, str, str]]:
@@ -99,7 +118,7 @@ def _too_many(request: HvmConfig, settings: Settings, facts: Facts) -> Iterator[
     iso, limit = _iso(request, facts), settings.iso_quota_mib.bytes
     used = sum(each.size_bytes for each in facts.isos if not each.library)
     if iso and not iso.library and 0 < limit < used:
-        yield ("boot", f"the ISOs of VPS {request.vps} use {used >> 20} MiB, and may use {limit >> 20} MiB (iso_quota_mib)", "hdd, an ISO of the node's library, or fewer ISOs")
+        yield ("boot", f"the ISOs of VPS {request.vps} use {-(-used >> 20)} MiB, and may use {limit >> 20} MiB (iso_quota_mib)", "hdd, an ISO of the node's library, or fewer ISOs")
 
 
 # -- what is written ------------------------------------------------------------------------------

@@ -32,20 +32,28 @@ def project(vps: VpsId) -> int:
     return FIRST_PROJECT + vps.number
 
 
-def limit_steps(vps: VpsId, user: str, directory: str, limit: Mib, fact: QuotaFact) -> tuple[Step, ...]:
-    """Have the limit kept from now on. A file system that refuses is told in the log: what is booted is judged in any case."""
+def limit_steps(vps: VpsId, user: str, directory: str, limit: Mib, fact: QuotaFact, *, new: bool = False) -> tuple[Step, ...]:
+    """Have the limit kept from now on; `new`: the user is made by the same plan, and goes with it if that fails.
+
+    A file system that refuses is told in the log: what is booted is judged in any case.
+    """
     if fact.kind == "project":
         mark = Run(why="Make the place for ISOs a project of its own.", argv=("chattr", "-p", str(project(vps)), "+P", "--", directory), may_fail=True)
         return mark, _set(("-P", str(project(vps))), limit, fact)
-    return (_set(("-u", user), limit, fact),) if fact.kind == "user" else ()
+    return (_set(("-u", user), limit, fact, undo=free_user_steps(user, fact) if new else ()),) if fact.kind == "user" else ()
 
 
 def free_steps(vps: VpsId, fact: QuotaFact) -> tuple[Step, ...]:
-    """Forget the limit of a VPS that goes; a user's goes with the user's files, and is set anew for the next one of its number."""
+    """Forget the limit of a VPS that goes."""
     return (_set(("-P", str(project(vps))), Mib(0), fact),) if fact.kind == "project" else ()
 
 
-def _set(whose: tuple[str, str], limit: Mib, fact: QuotaFact) -> Step:
+def free_user_steps(user: str, fact: QuotaFact) -> tuple[Step, ...]:
+    """Forget the limit of a user that goes, while its name is known: the kernel keeps it for the uid, which another user may get."""
+    return (_set(("-u", user), Mib(0), fact),) if fact.kind == "user" else ()
+
+
+def _set(whose: tuple[str, str], limit: Mib, fact: QuotaFact, undo: tuple[Step, ...] = ()) -> Step:
     """Blocks of 1024 bytes; no limit for inodes."""
     why = f"Let its ISOs use {limit} MiB at most." if limit else "Set no limit for its ISOs."
-    return Run(why=why, argv=("setquota", *whose, "0", str(limit * 1024), "0", "0", fact.mount_point), may_fail=True)
+    return Run(why=why, argv=("setquota", *whose, "0", str(limit * 1024), "0", "0", fact.mount_point), may_fail=True, undo=undo)

@@ -85,7 +85,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("listStartedVPS", "listStartedVPS", req.NoParameters, Access.READ_ALL, Kind.READ, reports.started_needs, reports.started, answers.StartedList,
               "List what runs on this node.", notok=True),
     Operation("listISOs", "reportInstalledIso", req.ListIsos, Access.READ_OWN, Kind.READ, reports.iso_needs, reports.isos, answers.IsoList,
-              "List the ISO images in a VPS's home."),
+              "List the ISO images that a VPS may boot, its own and the node's; and what its own use of its quota."),
     Operation("pingAllIPs", "", req.PingAll, Access.READ_ALL, Kind.READ, reports.ping_needs, reports.pings, answers.PingList,
               "Ping every address of every configured VPS."),
     Operation("getVPSState", "getVPSState", req.GetState, Access.READ_OWN, Kind.READ, reports.state_needs, reports.state, answers.VpsState,

@@ -195,7 +195,7 @@ class HvmConfig(Request):
     addresses: tuple[Address, ...] = _parameter(types.ADDRESSES, "addresses", "allipaddrs", "Addresses of the VPS, for the node's anti-spoofing.")
     vnc_password: Secret | None = _parameter(
         types.VNC_PASSWORD, "vncPassword", "vncpassword", "Password of the screen; no_vnc, empty or absent: only root of the node reaches it.", optional=True, secret=True)
-    boot: str = _parameter(types.BOOT_FROM, "boot", "howtoboot", "hdd, or the exact name of one of the VPS's ISOs.")
+    boot: str = _parameter(types.BOOT_FROM, "boot", "howtoboot", "hdd, or the exact name of one of the VPS's ISOs, else of the node's library.")
     firmware: str | None = _parameter(types.FIRMWARE, "firmware", "", "bios or uefi; bios when absent.", optional=True)
     ssh_keys: tuple[str, ...] | None = _parameter(
         types.SSH_KEYS, "sshKeys", "", "SSH public keys, one a line, that a guest with cloud-init lets in; those of the call before when absent.", optional=True)

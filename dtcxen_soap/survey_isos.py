@@ -30,25 +30,27 @@ _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def isos(settings: Settings, vps: VpsId) -> tuple[IsoFact, ...]:
-    """The ISOs in the VPS's iso/, those in its home, where the original had them, and the node's library; by name, at most MOST of its own.
+    """The ISOs in the VPS's iso/, and those in its home, where the original had them, at most MOST; then the node's library. Each by name.
 
-    A name that is in several means the first: an owner's own ISO comes before the library's of the same name.
+    A name that is in both places of the home means the one in iso/. One that is in the library too is told twice: the VPS's own comes first.
     """
     found: dict[str, IsoFact] = {}
     for folders in ((vps.name, "iso"), (vps.name,)):
         for iso in _in_directory(settings.ttyssh_home, folders):
             if len(found) < MOST:
                 found.setdefault(iso.name, iso)
-    for iso in library(settings):
-        found.setdefault(iso.name, iso)
-    return tuple(found[name] for name in sorted(found))
+    return *(found[name] for name in sorted(found)), *library(settings)
 
 
 def library(settings: Settings) -> tuple[IsoFact, ...]:
-    """The admin's ISOs: those whose name needs no quoting, in a directory that, like each of them, only root may change."""
-    if not _only_roots(settings.iso_library):
+    """The admin's ISOs: those whose name needs no quoting, in a directory that, like each of them, only root may change.
+
+    The directory itself may be reached by a link, as admins do it; its real path is told.
+    """
+    directory = os.path.realpath(settings.iso_library)
+    if not _only_roots(directory):
         return ()
-    found = itertools.islice(_in_directory(settings.iso_library, ()), MOST)
+    found = itertools.islice(_in_directory(directory, ()), MOST)
     return tuple(dataclasses.replace(iso, library=True) for iso in found if _PLAIN_NAME.fullmatch(iso.name) and _only_roots(iso.path))
 
 

@@ -37,7 +37,7 @@ ANSWERS: Mapping[type, Any] = {
         answers.JobStarted(7),
         answers.RolledBack("01", NOON),
         answers.AccessChanged("01", ("xen01", "xen01-iso"), ("SHA256:47DEQpj8HBSa-/TImW+5JCeuQeRkm5NMpJWZG3hSuFU",)),
-        answers.ConfigWritten("/etc/xen/xen01", "127.0.0.1"),
+        answers.ConfigWritten("/etc/xen/xen01", "127.0.0.1", "its own ISO a.iso"),
         answers.IsoList((answers.Iso("a.iso", 5 << 30, NOON), answers.Iso("b.ISO", 4096, NOON)), 5 << 30, 0),
         answers.PingList((answers.Ping("01", "192.0.2.10", True, 0.4, 0), answers.Ping("01", "2001:db8::1", False, None, 100))),
         answers.VpsState("01", "running", 3, 128, 1, "-b----", 51.5),

@@ -85,7 +85,8 @@ def _(answer: answers.InstallLog) -> str:
 
 @old_reply.register
 def _(answer: answers.IsoList) -> list[str]:
-    return [iso.name for iso in answer.isos]
+    """Names alone: one that is in the library too means the VPS's own."""
+    return list(dict.fromkeys(iso.name for iso in answer.isos))
 
 
 @old_reply.register

@@ -73,7 +73,7 @@ def node(tmp_path: Path) -> Iterator[HvmNode]:
 def test_from_cd_to_disk(node: HvmNode) -> None:
     iso = node.homes / "xen50/iso/Installer 1.iso"
     iso.write_bytes(CD)
-    assert node.write("Installer 1.iso", "s3cr&t\"") == ConfigWritten(str(node.configuration), "127.0.0.1")
+    assert node.write("Installer 1.iso", "s3cr&t\"") == ConfigWritten(str(node.configuration), "127.0.0.1", "its own ISO Installer 1.iso")
     assert config.parse(node.configuration.read_text()).paths == (f"{node.top}/mnt/xen50.img", str(node.pinned))
     assert node.configuration.stat().st_mode & 0o777 == 0o600 and node.pinned.samefile(iso)
     first = node.configuration.read_text()

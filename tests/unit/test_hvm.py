@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 
-from dtcxen_soap import hvm
+from dtcxen_soap import disks, hvm
 from dtcxen_soap.access import Caller, Role
 from dtcxen_soap.answers import ConfigWritten
 from dtcxen_soap.errors import Busy, Failed, Missing, NotAllowed, Refused
 from dtcxen_soap.execute import execute
-from dtcxen_soap.facts import DiskFact, DomuFact, Facts, IsoFact, NodeFact, QemuFact, TenancyFact
+from dtcxen_soap.facts import DiskFact, DomuFact, Facts, IsoFact, LvmFact, NodeFact, QemuFact, TenancyFact, VolumeGroup
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.operations import prepare
 from dtcxen_soap.planprint import render
 from dtcxen_soap.plans import ExchangeFile, MakeDirectory, MustBeFree, PinFile, Plan, RemoveFile, RenameFile, Symlink, WriteFile
-from dtcxen_soap.requests import HvmConfig, parse
+from dtcxen_soap.requests import HvmConfig, KillDisk, parse
 from dtcxen_soap.settings import load
-from dtcxen_soap.vps import DiskRole, ImageType, MacAddress, Secret, VpsId
+from dtcxen_soap.vps import BootMode, DiskRole, ImageType, MacAddress, Secret, VpsId
 from dtcxen_soap.xen import config
 from tests.fakes import ScriptedDom0
 
@@ -102,7 +102,7 @@ def test_a_screen_without_a_password_is_roots_alone(empty: str) -> None:
     assert request.vnc_password is None
     plan = hvm.plan(request, SETTINGS, FACTS)
     assert 'vnclisten = "unix:/s/screens/xen50.vnc"\nvncunused = 0' in written(plan) and "vncpasswd" not in written(plan)
-    assert plan.answer == ConfigWritten("/x/xen50", "/s/screens/xen50.vnc")
+    assert plan.answer == ConfigWritten("/x/xen50", "/s/screens/xen50.vnc", "its own ISO debian.iso")
     assert any(isinstance(step, MakeDirectory) and (step.path, step.mode) == ("/s/screens", 0o700) for step in plan.steps)
 
 
@@ -124,7 +124,8 @@ def test_a_qemu_that_cannot_compare_passwords_is_told_before_a_guest_cannot_star
 
 def test_the_iso_must_be_one_of_the_vps_by_its_exact_name() -> None:
     told = refused(howtoboot="Debian.iso")
-    assert "writeXenHVMconf: boot: 'Debian.iso' is no ISO of VPS 50, expected hdd, or one of its ISOs: " in told and "debian.iso" in told
+    assert "writeXenHVMconf: boot: 'Debian.iso' is no ISO of VPS 50, nor of the node's library" in told
+    assert ", expected hdd, or one of its ISOs: " in told and "debian.iso" in told
     assert "it has none" in refused(facts=dataclasses.replace(FACTS, isos=()))
     many = tuple(dataclasses.replace(ISO, name=f"{number}.iso") for number in range(1000))
     assert len(refused(facts=dataclasses.replace(FACTS, isos=many), howtoboot="x.iso")) < 500
@@ -180,7 +181,7 @@ def test_everything_that_the_node_lacks_comes_at_once() -> None:
 
 
 def test_the_bios_needs_no_other_firmware() -> None:
-    assert hvm.plan(asked(), SETTINGS, dataclasses.replace(FACTS, qemu=QemuFact("/q", True))).answer == ConfigWritten("/x/xen50", "127.0.0.1")
+    assert hvm.plan(asked(), SETTINGS, dataclasses.replace(FACTS, qemu=QemuFact("/q", True))).answer == ConfigWritten("/x/xen50", "127.0.0.1", "its own ISO debian.iso")
 
 
 def test_what_speaks_against_it() -> None:
@@ -261,9 +262,36 @@ SHELF = IsoFact("netinst.iso", 5 * MIB, NOW, "/s/isos/netinst.iso", library=True
 def test_an_iso_of_the_library_is_booted_where_it_lies() -> None:
     request = asked(howtoboot="netinst.iso", vncpassword="no_vnc")
     plan = hvm.plan(request, SETTINGS, dataclasses.replace(FACTS, isos=(ISO, SHELF)))
+    assert isinstance(plan.answer, ConfigWritten) and plan.answer.boots == "the library's ISO netinst.iso"
     assert "target=/s/isos/netinst.iso" in written(plan) and "access=r,target=/s/isos" in written(plan)
     assert not [step for step in plan.steps if isinstance(step, PinFile)]
     assert isinstance(plan.steps[-1], RemoveFile) and plan.steps[-1].path == "/homes/.isos/xen50.iso", "what was booted before is let go"
+
+
+def test_an_owners_iso_never_stands_for_the_librarys_without_a_word() -> None:
+    same = dataclasses.replace(SHELF, name=ISO.name)
+    plan = hvm.plan(asked(vncpassword="no_vnc"), SETTINGS, dataclasses.replace(FACTS, isos=(ISO, same)))
+    assert any(isinstance(step, PinFile) and step.path == ISO.path for step in plan.steps), "the VPS's own"
+    assert isinstance(plan.answer, ConfigWritten) and plan.answer.boots == "its own ISO debian.iso, not the library's of the same name"
+    assert plan.notes == ("it boots its own ISO debian.iso, not the library's of the same name",)
+    alone = hvm.plan(asked(vncpassword="no_vnc"), SETTINGS, FACTS)
+    assert isinstance(alone.answer, ConfigWritten) and alone.answer.boots == "its own ISO debian.iso"
+    hdd = hvm.plan(asked(howtoboot="hdd", vncpassword="no_vnc"), SETTINGS, FACTS)
+    assert isinstance(hdd.answer, ConfigWritten) and hdd.answer.boots == "its disk"
+
+
+def test_killing_a_vps_leaves_the_library_alone() -> None:
+    domu = DomuFact(True, toolstack=True, boot=BootMode.HVM, paths=(*(disk.path for disk in DISKS), SHELF.path))
+    lvm = LvmFact((VolumeGroup("vg0", 1 << 40, 4 << 20),))
+    plan = disks.plan_kill(KillDisk(vps=VPS), SETTINGS, dataclasses.replace(FACTS, lvm=lvm, domu=domu))
+    assert isinstance(plan, Plan) and SHELF.path not in repr(plan) and "/s/isos" not in repr(plan)
+
+
+def test_the_use_is_never_told_as_less_than_it_is() -> None:
+    settings = load("ttyssh_home=/homes\niso_quota_mib=5").settings
+    over = dataclasses.replace(FACTS, isos=(dataclasses.replace(ISO, size_bytes=5 * MIB + 1),))
+    with pytest.raises(Refused, match="boot: the ISOs of VPS 50 use 6 MiB, and may use 5 MiB"):
+        hvm.plan(asked(vncpassword="no_vnc"), settings, over)
 
 
 def test_an_owner_with_more_than_allowed_boots_none_of_it() -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 
 from dtcxen_soap import accounts, isoquota, mounts
-from dtcxen_soap.accountfacts import AccountsFact, QuotaFact
-from dtcxen_soap.plans import Run, walk
+from dtcxen_soap.accountfacts import AccountFact, AccountsFact, QuotaFact
+from dtcxen_soap.plans import RemoveAccount, Run, Step, walk
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import Mib, VpsId
 from tests.unit.test_accounts import COMPLETE, facts
@@ -44,7 +45,38 @@ def test_a_project_of_its_own_or_the_uploaders_quota_or_nothing() -> None:
     assert argvs(dataclasses.replace(COMPLETE, quota=QuotaFact("project", "/h")), "iso_quota_mib=1\niso_upload=no") == []
 
 
+def freed(found: AccountsFact, steps: Callable[..., tuple[Step, ...]] = accounts.remove_steps) -> list[Step]:
+    return list(walk(steps(VPS, load("ttyssh_home=/homes\nhtpasswd_file=/p\nstate_dir=/s").settings, facts(found))))
+
+
 def test_a_vps_that_goes_leaves_no_limit_to_the_next_of_its_number() -> None:
-    (step,) = isoquota.free_steps(VPS, QuotaFact("project", "/h"))
-    assert isinstance(step, Run) and step.argv == ("setquota", "-P", "800001", "0", "0", "0", "0", "/h")
-    assert isoquota.free_steps(VPS, QuotaFact("user", "/h")) == isoquota.limit_steps(VPS, "u", "/d", Mib(1), QuotaFact()) == ()
+    last = freed(dataclasses.replace(COMPLETE, quota=QuotaFact("project", "/h")))[-1]
+    assert isinstance(last, Run) and last.argv == ("setquota", "-P", "800001", "0", "0", "0", "0", "/h") and last.may_fail
+    assert isoquota.limit_steps(VPS, "u", "/d", Mib(1), QuotaFact()) == ()
+
+
+@pytest.mark.parametrize("steps", [accounts.remove_steps, accounts.shut_out_steps])
+def test_a_user_that_goes_leaves_no_limit_to_the_next_of_its_uid(steps: Callable[..., tuple[Step, ...]]) -> None:
+    """useradd gives a uid that is free again to whomever it makes next, and quotas are the uid's."""
+    done = freed(dataclasses.replace(COMPLETE, quota=QuotaFact("user", "/h")), steps)
+    ours = [index for index, step in enumerate(done) if isinstance(step, Run) and step.argv == ("setquota", "-u", "xen01-iso", "0", "0", "0", "0", "/h")]
+    gone = [index for index, step in enumerate(done) if isinstance(step, RemoveAccount) and step.user == "xen01-iso"]
+    assert len(ours) == len(gone) == 1 and ours < gone, "while its name is still known"
+    stranger = dataclasses.replace(COMPLETE, quota=QuotaFact("user", "/h"), users={"xen01-iso": AccountFact("xen01-iso", 33, "admins", "/home/x", "/bin/sh")})
+    assert not [step for step in freed(stranger, steps) if isinstance(step, Run)], "another's user keeps its own"
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_user_that_a_failed_plan_takes_back_leaves_no_limit_either(there: bool) -> None:
+    found = dataclasses.replace(COMPLETE if there else AccountsFact(), quota=QuotaFact("user", "/h"))
+    settings = load("ttyssh_home=/h\nstate_dir=/s\niso_quota_mib=9").settings
+    (limit,) = [step for step in walk(accounts.ensure_steps(VPS, settings, facts(found))) if isinstance(step, Run) and step.argv[0] == "setquota"]
+    undone = [step.argv[1:5] for step in limit.undo if isinstance(step, Run)]
+    assert undone == ([] if there else [("-u", "xen01-iso", "0", "0")]), "one who was there before keeps what is kept now"
+
+
+def test_a_node_that_has_no_uploads_any_more_frees_the_uid() -> None:
+    found = dataclasses.replace(COMPLETE, quota=QuotaFact("user", "/h"))
+    done = list(walk(accounts.ensure_steps(VPS, load("ttyssh_home=/h\nstate_dir=/s\niso_upload=no").settings, facts(found))))
+    argvs_and_kinds = [step.argv[:3] if isinstance(step, Run) else type(step).__name__ for step in done]
+    assert argvs_and_kinds.index(("setquota", "-u", "xen01-iso")) == argvs_and_kinds.index("RemoveAccount") - 1

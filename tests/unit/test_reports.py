@@ -37,6 +37,13 @@ def test_isos_tell_use_and_quota():
     assert ([iso.name for iso in listed.isos], listed.used_bytes, listed.quota_bytes) == (["a.iso", "b.ISO"], 12, 10 << 20)
 
 
+def test_the_library_is_told_apart_and_is_nobodys_use_of_space():
+    own, shelf, same = IsoFact("a.iso", 5, NOW), IsoFact("b.iso", 7, NOW, library=True), IsoFact("a.iso", 9, NOW, library=True)
+    listed = reports.isos(req.ListIsos(vps=VpsId(1)), SETTINGS, Facts(isos=(own, shelf, same)))
+    assert [(iso.name, iso.size_bytes, iso.library) for iso in listed.isos] == [("a.iso", 5, False), ("b.iso", 7, True), ("a.iso", 9, True)]
+    assert listed.used_bytes == 5
+
+
 def test_what_runs_is_listed_as_it_was_found():
     row = StartedFact("xen01", 3, Mib(256), 1, "blocked", "-b----", 37.8)
     assert reports.started(req.NoParameters(), SETTINGS, Facts(started=(row,))).domus == (answers.Started("xen01", 3, 256, 1, "blocked", "-b----", 37.8),)

@@ -151,14 +151,24 @@ def both(home: Path, library: Path) -> Settings:
     return load(f"ttyssh_home={home.parent}\niso_library={library}").settings
 
 
-def test_the_librarys_isos_come_behind_an_owners_of_the_same_name(home: Path, library: Path) -> None:
+def test_an_owners_isos_come_first_and_the_librarys_of_the_same_name_is_told_too(home: Path, library: Path) -> None:
     put(home / "iso/own.iso")
     put(home / "iso/same.iso", 70000)
     put(library / "same.iso", 90000)
-    put(library / "zz.iso")
+    put(library / "aa.iso")
     told = isos(both(home, library), VPS)
-    assert [(iso.name, iso.library, iso.size_bytes) for iso in told] == [("own.iso", False, 65536), ("same.iso", False, 70000), ("zz.iso", True, 65536)]
-    assert told[2].path == str(library / "zz.iso")
+    assert [(iso.name, iso.library, iso.size_bytes) for iso in told] == [
+        ("own.iso", False, 65536), ("same.iso", False, 70000), ("aa.iso", True, 65536), ("same.iso", True, 90000)]
+    assert told[2].path == str(library / "aa.iso")
+
+
+def test_an_admin_may_keep_the_library_elsewhere(home: Path, library: Path, tmp_path: Path) -> None:
+    put(library / "good.iso")
+    (tmp_path / "link").symlink_to(library)
+    told = isos(both(home, tmp_path / "link"), VPS)
+    assert [iso.path for iso in told] == [str(library / "good.iso")], "by the path that no link leads elsewhere"
+    library.chmod(0o777)
+    assert isos(both(home, tmp_path / "link"), VPS) == ()
 
 
 @pytest.mark.parametrize("harm", ["a name to quote", "writable by others", "a link", "no ISO", "directory open to others"])

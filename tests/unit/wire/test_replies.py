@@ -45,6 +45,8 @@ def decoded(element: etree._Element) -> Any:
     ("getInstallableOS", {}, answers.InstallableOs(("debian", "centos", "netbsd")), "list_strings_getInstallableOS"),
     ("reportInstalledIso", {"vpsname": "xen01"}, answers.IsoList((), 0, 0), "empty_reportInstalledIso"),
     ("reportInstalledIso", {"vpsname": "xen01"}, answers.IsoList((answers.Iso("one.iso", 1, NOON),), 1, 0), "list1_reportInstalledIso"),
+    ("reportInstalledIso", {"vpsname": "xen01"}, answers.IsoList(
+        (answers.Iso("debian-5.iso", 1, NOON), answers.Iso("freebsd-7.iso", 1, NOON, True), answers.Iso("debian-5.iso", 2, NOON, True)), 1, 9), "list2_reportInstalledIso"),
 ])
 def test_old_names_get_the_originals_reply(operation: str, parameters: dict[str, str], answer: Any, file: str, tmp_path: Path) -> None:
     wire = Wire(tmp_path)
