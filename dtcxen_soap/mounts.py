@@ -62,10 +62,10 @@ def _below(prefix: str) -> list[Mount]:
 
 
 def mount_of(path: str) -> Mount:
-    """The mount that `path` lies on, or would lie on: the last of those whose mount point is nearest above it."""
+    """The mount that `path` lies on, or would lie on: the last of those whose mount point is nearest above it; one without a source where the kernel shows none."""
     real = os.path.realpath(path)
     above = [mount for mount in table() if mount.at == "/" or real == mount.at or real.startswith(f"{mount.at}/")]
-    return max(reversed(above), key=lambda mount: len(mount.at))
+    return max(reversed(above), key=lambda mount: len(mount.at), default=Mount("/", "", "", frozenset()))
 
 
 def mounted_at(path: str) -> bool:

@@ -29,13 +29,13 @@ CD = bytes(32769) + b"CD001" + bytes(2048)
 class HvmNode:
     """The engine over this machine's files, as if it were a dom0 that can run HVM guests; `meanwhile` happens between survey and plan."""
 
-    def __init__(self, top: Path) -> None:
+    def __init__(self, top: Path, more: str = "") -> None:
         self.top, self.homes, self.configuration = top, top / "homes", top / "xen/xen50"
         for name in ("homes/xen50/iso", "xen", "mnt", "conf"):
             (top / name).mkdir(parents=True)
         self.settings = load(
             f"state_dir={top}\nprovisioning_mount_point={top}/mnt\nttyssh_home={self.homes}\nxen_config_dir={top}/xen\nconfig_dir={top}/conf\n"
-            "toolstack=none\ndefault_image_type=vbd\novercommit=yes").settings
+            f"iso_library={top}/isos\ntoolstack=none\ndefault_image_type=vbd\novercommit=yes\n{more}").settings
         self.journal = Journal(self.settings.journal_path)
         self._survey = Survey(self.settings, Dom0(), self.journal, lambda vps: "")
         self.meanwhile: Callable[[], object] = lambda: None
@@ -124,6 +124,53 @@ def test_homes_that_others_may_change_are_told(node: HvmNode) -> None:
     with pytest.raises(Failed, match="others than root may change what is there"):
         node.write("a.iso")
     assert not node.configuration.exists()
+
+
+def test_the_librarys_iso_is_booted_where_it_lies_and_outlives_the_vps(node: HvmNode) -> None:
+    shelf = node.top / "isos/netinst.iso"
+    shelf.parent.mkdir()
+    shelf.write_bytes(CD)
+    (node.homes / "xen50/iso/own.iso").write_bytes(CD)
+    listed = node.call("listISOs", vps="50")
+    assert [(iso.name, iso.library) for iso in listed.isos] == [("own.iso", False), ("netinst.iso", True)] and listed.used_bytes == len(CD)
+    assert node.write("own.iso").boots == "its own ISO own.iso" and node.pinned.exists()
+    assert node.write("netinst.iso").boots == "the library's ISO netinst.iso"
+    text = node.configuration.read_text()
+    assert config.parse(text).paths == (f"{node.top}/mnt/xen50.img", str(shelf)) and f"devtype=cdrom,access=r,target={shelf}" in text
+    assert not node.pinned.exists(), "the owner's is let go"
+    node.call("killVPSDisk", vps="50")
+    assert shelf.read_bytes() == CD and shelf.stat().st_nlink == 1 and not node.configuration.exists()
+
+
+def test_an_owners_iso_of_the_librarys_name_is_told(node: HvmNode) -> None:
+    shelf, own = node.top / "isos/same.iso", node.homes / "xen50/iso/same.iso"
+    shelf.parent.mkdir()
+    shelf.write_bytes(CD)
+    own.write_bytes(CD + bytes(2048))
+    assert [iso.library for iso in node.call("listISOs", vps="50").isos] == [False, True]
+    assert "not the library's of the same name" in node.write("same.iso").boots and node.pinned.samefile(own)
+    own.unlink()
+    assert node.write("same.iso").boots == "the library's ISO same.iso"
+
+
+def test_more_than_the_quota_is_booted_neither_by_the_panel_nor_by_others(tmp_path: Path) -> None:
+    node = HvmNode(tmp_path, "iso_quota_mib=1")
+    try:
+        node.call("setupVPSDisk", vps="50", diskSizeMib="64", swapSizeMib="0")
+        for name in ("a.iso", "b.iso"):
+            (node.homes / "xen50/iso" / name).write_bytes(CD.ljust(600_000))
+        listed = node.call("listISOs", vps="50")
+        assert (listed.used_bytes, listed.quota_bytes) == (1_200_000, 1 << 20)
+        with pytest.raises(Refused, match="writeXenHVMconf: boot: the ISOs of VPS 50 use 2 MiB, and may use 1 MiB"):
+            node.write("a.iso")
+        old = (("vpsname", "50"), ("ramsize", "256"), ("allipaddrs", "192.0.2.10"), ("vncpassword", "no_vnc"), ("howtoboot", "a.iso"))
+        with pytest.raises(Refused, match="howtoboot: the ISOs of VPS 50 use 2 MiB"):
+            node.jobs.submit(prepare("writeXenHVMconf", old, node.settings, ADMIN, rpc=True)).result(30)
+        assert not node.configuration.exists() and node.write("hdd")
+        (node.homes / "xen50/iso/b.iso").unlink()
+        assert node.write("a.iso").boots == "its own ISO a.iso"
+    finally:
+        node.end()
 
 
 def test_killvps_lets_go_of_all_of_it(node: HvmNode) -> None:

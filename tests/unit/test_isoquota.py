@@ -30,6 +30,12 @@ def test_a_line_of_mountinfo_tells_the_file_systems_own_options() -> None:
     assert found.options == {"rw", "prjquota", "errors=remount-ro"} and found.at == "/var/lib/dtc-xen"
 
 
+def test_where_the_kernel_names_no_mount_above_no_quota_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a chroot that is no mount point of its own."""
+    monkeypatch.setattr(mounts, "table", lambda: (mounts.Mount("/proc", "proc", "0:5", frozenset({"rw"})),))
+    assert mounts.mount_of("/var/lib/dtc-xen") == mounts.Mount("/", "", "", frozenset())
+
+
 def argvs(found: AccountsFact, more: str = "iso_quota_mib=100") -> list[tuple[str, ...]]:
     settings = load(f"ttyssh_home=/h\nhtpasswd_file=/p\nstate_dir=/s\n{more}").settings
     steps = [step for step in walk(accounts.ensure_steps(VPS, settings, facts(found))) if isinstance(step, Run) and step.argv[0] in isoquota.COMMANDS]

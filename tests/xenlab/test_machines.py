@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.xenlab.calls import Fault
-from tests.xenlab.image import BUNDLE, rescue_tree
+from tests.xenlab.image import BUNDLE, ISO, rescue_tree
 from tests.xenlab.lab import Lab
 
 pytestmark = pytest.mark.xenlab("full")
@@ -98,6 +98,24 @@ def test_an_iso_boots_an_hvm_guest_that_outlives_the_daemon(lab: Lab) -> None:
     assert lab.ssh("xl domid xen50; pgrep -f '[q]emu.*xen50'") == was
     assert lab.rpc("destroyVPS", vpsname="50") == ["OK", "Destroyed xen50"]
     lab.remove(50)
+
+
+def test_an_iso_of_the_library_is_read_only_and_outlives_the_vps(lab: Lab) -> None:
+    shelf = "/var/lib/dtc-xen/isos/shelf.iso"
+    lab.ssh(f"install -D -m 644 {ISO} {shelf}")
+    before = lab.ssh(f"sha256sum {shelf}; stat -c '%h %s' {shelf}")
+    lab.setup(52, disk=64)
+    lab.zeroed(52)
+    assert [(iso.name, iso.library) for iso in lab.client().listISOs(vps="52").isos] == [("shelf.iso", True)]
+    assert lab.rpc("reportInstalledIso", vpsname="xen52") == ["shelf.iso"]
+    assert lab.rpc("writeXenHVMconf", vpsname="52", ramsize="256", allipaddrs=lab.address(52), vncpassword="no_vnc", howtoboot="shelf.iso") == "OK"
+    assert lab.rpc("startVPS", vpsname="52") == ["OK", "Started xen52"]
+    (drive,) = [word for word in lab.ssh("pgrep -af '[q]emu.*xen52'").split() if shelf in word]
+    assert "readonly=on" in drive and "media=cdrom" in drive
+    assert lab.rpc("destroyVPS", vpsname="52") == ["OK", "Destroyed xen52"]
+    lab.remove(52)
+    assert lab.ssh(f"sha256sum {shelf}; stat -c '%h %s' {shelf}") == before
+    lab.ssh(f"rm {shelf}")
 
 
 def test_a_name_never_adds_a_disk(lab: Lab) -> None:
