@@ -18,7 +18,7 @@ from dtcxen_soap.planprint import paste
 Plain = (
     plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.PinFile | plans.Symlink
     | plans.BlockVps | plans.NextTenancy | plans.CheckTarball | plans.CheckDigest | plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink
-    | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword
+    | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword | plans.TreeHostKey
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
     | plans.MustBeFree | plans.WaitGone | plans.EndDomu | plans.WatchBoot
     | plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow
@@ -137,7 +137,8 @@ def _on_image(step: _OnImage, dom0: Dom0, watch: Watch) -> None:
             assert_never(step)
 
 
-_InTree = plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword
+_InTree = (
+    plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword | plans.TreeHostKey)
 
 
 def _in_tree(step: _InTree, dom0: Dom0) -> None:
@@ -157,6 +158,10 @@ def _in_tree(step: _InTree, dom0: Dom0) -> None:
             tree.copy_file(step.source, step.path, step.mode)
         case plans.TreePassword():
             tree.set_password(step.user, passwords.hash_for_guest(step.password))
+        case plans.TreeHostKey():
+            private, public = dom0.new_host_key()
+            tree.write(step.path, _bytes(private), 0o600, (0, 0))
+            tree.write(f"{step.path}.pub", f"{public} {step.comment}\n".encode(), 0o644, (0, 0))
         case _:
             assert_never(step)
 

@@ -386,6 +386,15 @@ class TreePassword(OneStep):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TreeHostKey(OneStep):
+    """Give the tree an RSA key of its own for its sshd, made by us: `path` and `path`.pub; no guest program runs, and the key is in no step."""
+
+    tree: str
+    path: str
+    comment: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Look(OneStep):
     """Look at the tree that earlier steps made, then plan the rest with `decide`, a pure function.
 
@@ -422,7 +431,7 @@ class ServicesOff(OneStep):
 Hold = Mounted | ServicesOff | MakingImage
 Action = (
     Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
-    | CheckTarball | CheckDigest | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
+    | CheckTarball | CheckDigest | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | TreeHostKey | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
     | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow | KeepImage | VerifyImage | CloneImage
 )

@@ -32,7 +32,7 @@ from dtcxen_soap.plans import MakeAccount, Run
 from dtcxen_soap.processes import Ran, Watch, unheard
 from dtcxen_soap.terminals import Terminal
 from dtcxen_soap.tree import Tree
-from dtcxen_soap.vps import Mib
+from dtcxen_soap.vps import Mib, Secret
 
 Answer = Ran | str | BaseException | Callable[[tuple[str, ...]], "Ran | str"]
 """What a command answers: a Ran, its output (code 0), an exception to raise, or a function of argv."""
@@ -437,6 +437,9 @@ class ScriptedDom0(Dom0):
 
     def tree(self, root: str) -> ScriptedTree:
         return ScriptedTree(root, self)
+
+    def new_host_key(self) -> tuple[Secret, str]:
+        return Secret("-----BEGIN OPENSSH PRIVATE KEY-----\n"), "ssh-rsa AAAA"
 
     def mount_of(self, path: str) -> tuple[str, frozenset[str]]:
         return self.homes_mount

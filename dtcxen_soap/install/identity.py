@@ -10,7 +10,7 @@ import dataclasses
 
 from dtcxen_soap.facts import TreeFact
 from dtcxen_soap.install.guest import Guest
-from dtcxen_soap.plans import Run, Step, TreePassword, TreeRemove, TreeSymlink, TreeWrite
+from dtcxen_soap.plans import Run, Step, TreeHostKey, TreePassword, TreeRemove, TreeSymlink, TreeWrite
 
 HOSTNAME, HOSTS, MACHINE_ID, DBUS_ID = "etc/hostname", "etc/hosts", "etc/machine-id", "var/lib/dbus/machine-id"
 _FULL_NAME_TOO = ("etc/HOSTNAME", "etc/mailname")
@@ -132,14 +132,15 @@ def host_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
     """New ssh host keys, made by the guest's own ssh-keygen, confined to the tree.
 
     They are made now since nothing would at the first boot: Debian's sshd does not start without
-    any, and its keys come from the package's configuration only. Where there is systemd, OpenSSH knows
-    to make all kinds that it wants (-A is of 2011). Elsewhere RSA first, by words that every OpenSSH knows; then -A, which may fail.
+    any, and its keys come from the package's configuration only. Where there is systemd, OpenSSH reads the
+    key that we made ahead, and makes all other kinds that it wants. Elsewhere RSA first, by words that every OpenSSH knows; then -A (of 2011), which may fail.
     """
     if not tree.has(_KEYGEN) or not (any(map(tree.has, _SSHD)) or any(path.startswith(_HOST_KEYS) for path in tree.paths)):
         return ()
     every = Run(why="Make the system's own ssh host keys.", argv=(f"/{_KEYGEN}", "-A"), chroot=guest.tree, contained=True, timeout_seconds=120)
     if any(tree.has(path) for path in _SYSTEMD):
-        return (every,)
+        own = TreeHostKey(why="Give the system an ssh host key of its own.", tree=guest.tree, path=f"{_HOST_KEYS}rsa_key", comment=f"root@{guest.short_hostname}")
+        return own, dataclasses.replace(every, why="Make ssh host keys of all other kinds that it knows.")
     rsa = ("/usr/bin/ssh-keygen", "-q", "-t", "rsa", "-b", "3072", "-N", "", "-C", f"root@{guest.short_hostname}", "-f", f"/{_HOST_KEYS}rsa_key")
     return (
         Run(why="Make the system's own ssh host key.", argv=rsa, chroot=guest.tree, contained=True, timeout_seconds=120),

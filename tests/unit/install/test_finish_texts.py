@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dtcxen_soap.install import adminfiles, bootfiles, console, fstab, identity
-from dtcxen_soap.plans import Run, TreeRemove, TreeSymlink
+from dtcxen_soap.plans import Run, TreeHostKey, TreeRemove, TreeSymlink
 from tests.unit.install.guests import guest, tree, written
 
 ROOT = "/dev/xvda\t/\text4\terrors=remount-ro\t0 1"
@@ -147,8 +147,9 @@ def test_host_keys_are_made_where_they_are_used_and_can_be(paths: tuple[str, ...
         assert made[0].argv[-2:] == ("-f", "/etc/ssh/ssh_host_rsa_key") and not made[0].may_fail and made[1].argv[-1] == "-A" and made[1].may_fail
 
 
-def test_where_there_is_systemd_one_command_makes_all_host_keys() -> None:
-    (made,) = identity.host_keys(guest(), tree({}, "usr/bin/ssh-keygen", "usr/sbin/sshd", "lib/systemd/systemd"))
+def test_where_there_is_systemd_one_key_was_made_ahead_and_one_command_makes_the_others() -> None:
+    own, made = identity.host_keys(guest(), tree({}, "usr/bin/ssh-keygen", "usr/sbin/sshd", "lib/systemd/systemd"))
+    assert isinstance(own, TreeHostKey) and (own.path, own.comment) == ("etc/ssh/ssh_host_rsa_key", "root@mail")
     assert isinstance(made, Run) and made.argv == ("/usr/bin/ssh-keygen", "-A") and made.chroot and made.contained and not made.may_fail
 
 
