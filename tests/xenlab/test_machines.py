@@ -104,18 +104,30 @@ def test_an_iso_of_the_library_is_read_only_and_outlives_the_vps(lab: Lab) -> No
     shelf = "/var/lib/dtc-xen/isos/shelf.iso"
     lab.ssh(f"install -D -m 644 {ISO} {shelf}")
     before = lab.ssh(f"sha256sum {shelf}; stat -c '%h %s' {shelf}")
-    lab.setup(52, disk=64)
-    lab.zeroed(52)
-    assert [(iso.name, iso.library) for iso in lab.client().listISOs(vps="52").isos] == [("shelf.iso", True)]
-    assert lab.rpc("reportInstalledIso", vpsname="xen52") == ["shelf.iso"]
-    assert lab.rpc("writeXenHVMconf", vpsname="52", ramsize="256", allipaddrs=lab.address(52), vncpassword="no_vnc", howtoboot="shelf.iso") == "OK"
-    assert lab.rpc("startVPS", vpsname="52") == ["OK", "Started xen52"]
-    (drive,) = [word for word in lab.ssh("pgrep -af '[q]emu.*xen52'").split() if shelf in word]
+    lab.setup(53, disk=64)
+    lab.zeroed(53)
+    assert [(iso.name, iso.library) for iso in lab.client().listISOs(vps="53").isos] == [("shelf.iso", True)]
+    assert lab.rpc("reportInstalledIso", vpsname="xen53") == ["shelf.iso"]
+    assert lab.rpc("writeXenHVMconf", vpsname="53", ramsize="256", allipaddrs=lab.address(53), vncpassword="no_vnc", howtoboot="shelf.iso") == "OK"
+    assert lab.rpc("startVPS", vpsname="53") == ["OK", "Started xen53"]
+    (drive,) = [word for word in lab.ssh("pgrep -af '[q]emu.*xen53'").split() if shelf in word]
     assert "readonly=on" in drive and "media=cdrom" in drive
-    assert lab.rpc("destroyVPS", vpsname="52") == ["OK", "Destroyed xen52"]
-    lab.remove(52)
+    assert lab.rpc("destroyVPS", vpsname="53") == ["OK", "Destroyed xen53"]
+    lab.remove(53)
     assert lab.ssh(f"sha256sum {shelf}; stat -c '%h %s' {shelf}") == before
     lab.ssh(f"rm {shelf}")
+
+
+def test_what_installs_nothing_leaves_no_block_of_an_earlier_owner(lab: Lab) -> None:
+    """reinstallOS ends the zeroing that setupVPSDisk left for later, and so does it itself: here of a volume as that leaves it half-way."""
+    lab.setup(54, disk=256)
+    lab.zeroed(54)
+    lab.ssh("dd if=/dev/urandom of=/dev/vg0/xen54 bs=1M seek=200 count=8 oflag=direct status=none && lvchange -qq --addtag dtcxen.unzeroed vg0/xen54")
+    record = lab.done(lab.reinstall(54, PASSWORD, os_type="manual"), 300)
+    assert record.reason.startswith("nothing was installed: ")
+    assert "unzeroed" not in lab.ssh("lvs --noheadings -o lv_tags vg0/xen54 vg0/xen54swap")
+    lab.ssh("cmp -n 268435456 /dev/zero /dev/vg0/xen54", 120)
+    lab.remove(54)
 
 
 def test_a_name_never_adds_a_disk(lab: Lab) -> None:
