@@ -43,8 +43,8 @@ MAY_IMPORT = {
     "catalogue": {"words", "pure"},
     "shells": set(LAYERS),
 }
-REACHES_ACROSS = {"install.reinstall", "install.network", "install.firstboot", "install.clouddata", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm",
-                  "bsd", "rollback", "rescue", "rescuesystem", "upgrade.owners"}
+REACHES_ACROSS = {"install.reinstall", "install.byhand", "install.rootdisk", "install.network", "install.firstboot", "install.clouddata", "disks", "stores", "volumes",
+                  "power", "fsck", "configfile", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "upgrade.owners"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch"}
 """Rooms of the edge that use a tool's pure half: its command lines, and what its answers say."""
