@@ -150,24 +150,24 @@ def _clean(request: Reinstall, settings: Settings, facts: Facts) -> tuple[Step, 
 def _manual(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> _Ready:
     """What is lacking, and nothing else: empty file systems on new disks, a configuration for them or where there is none."""
     if not root.blank and facts.domu.configured:
-        return _left_alone(request, root, settings)
+        return _left_alone(request, root, settings, facts)
     mode = bootmode.choose(request.boot_mode, None, settings, facts.node)
-    boots = f"it will boot by {mode.value} once there is a system on its disk, and does not start with the node by itself"
+    boots = f"it will boot by {mode.value} once there is a system on its disk"
     configuration = (configfile.must_be_down(request.vps, facts), *_configuration(request, mode, settings, facts))
     if not root.blank:
         kept = f"{root.path} is not touched: what is on it stays"
-        return _Ready((), configuration, (kept, boots, *bootmode.notes(mode, settings)), f"{kept}; {boots}")
+        return _Ready(_clean(request, settings, facts), configuration, (kept, boots, *bootmode.notes(mode, settings)), f"{kept}; {boots}")
     _refuse_without_tools(settings, facts)
     made = f"{root.path} has an empty {settings.root_filesystem} file system, not mounted: put a system on it, then startVPS"
     return _Ready(_file_systems(request, settings, facts), configuration, (f"{root.path} was never used: it gets an empty file system", boots), f"{made}; {boots}")
 
 
-def _left_alone(request: Reinstall, root: DiskFact, settings: Settings) -> _Ready:
+def _left_alone(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> _Ready:
     path = disks.config_path(request.vps, settings)
     if request.boot_mode is not None:
         raise Refused(_fault(request, "bootMode", f"{root.path} was used, so {path} stays as it is"))
     kept = f"{root.path} was used, so it is not touched, and {path} stays as it is: RAM and addresses are edited there"
-    return _Ready((), (), (kept,), kept)
+    return _Ready(_clean(request, settings, facts), (), (kept,), kept)
 
 
 def _configuration(request: Reinstall, mode: BootMode, settings: Settings, facts: Facts) -> tuple[Step, ...]:
