@@ -99,6 +99,8 @@ def test_manual_makes_empty_file_systems_on_new_disks_and_leaves_them_unmounted(
     assert config.parse(written(plan)).boot is BootMode.DIRECT and not [step for step in plan.steps if isinstance(step, Symlink)]
     assert plan.outcome == ("nothing was installed: /m/xen01.img has an empty ext4 file system, not mounted: put a system on it, then startVPS; "
                             "it will boot by direct once there is a system on its disk")
+    used = planned("manual", able(dataclasses.replace(FIRST, disks=(ROOT, dataclasses.replace(SWAP, blank=False)))))
+    assert [step.argv[-1] for step in used.steps if isinstance(step, Run)] == ["/m/xen01.img"], "a swap disk that was used stays, too"
     with pytest.raises(Failed, match=r"the node lacks mkfs\.ext4, mkswap"):
         planned("manual", dataclasses.replace(FIRST, node=dataclasses.replace(NODE, commands=frozenset())))
 
