@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from dtcxen_soap.vps import BootMode, Mib
 
+BY_HAND = ("manual", "netbsd", "xenhvm")
+"""OS types of which nothing is installed here: the VPS is made ready, and its admin or owner does the rest."""
 RPM_DATABASE = "/var/lib/rpm"
 """Where most RPM systems keep their database; Fedora since 36 has it in /usr/lib/sysimage/rpm."""
 

@@ -461,7 +461,7 @@ class Plan:
     An `answer` that is an error of errors.py is raised once the steps are done (a refusal that must leave a mark). `on_error` runs after
     the rollback of a failed plan (error hooks); Run steps there get the failed step and the reason as DTCXEN_FAILED_STEP and DTCXEN_REASON.
     `notes` go to the log first. `proof` runs once the plan has succeeded: when it fails the job has failed, and says what is `unproven`, but nothing is undone.
-    `outcome` is the word of a job that is done.
+    `outcome` is what a success is called in words, before whatever the steps found out.
     `later` goes on as a job that holds the VPS, after the call was answered; whoever changes the VPS next ends it. `leaves_work` asks for housekeeping soon.
     """
 

@@ -97,7 +97,7 @@ class Reinstall(Request):
     """Install an operating system on the disks of a VPS."""
 
     vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
-    os_type: str = _parameter(types.OS_TYPE, "osType", "ostype", "debian, debian-dtc, manual, netbsd, xenhvm, or the name of a bundle, an appliance, a description in os.d.")
+    os_type: str = _parameter(types.OS_TYPE, "osType", "ostype", "debian, debian-dtc, a bundle, an appliance, a description in os.d; manual, netbsd, xenhvm install nothing.")
     expected_disk: Mib | None = _parameter(types.DISK_SIZE, "", "hddsize", "Sign-up form: must equal the root disk's size in MiB.", optional=True, rpc_only=True)
     ram: Mib = _parameter(types.RAM_SIZE, "ramSizeMib", "ramsize", "RAM in MiB.")
     password: Secret = _parameter(types.PASSWORD, "password", "password", "Password of root inside the VPS.", secret=True)

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from dtcxen_soap.facts import HookFact
 from dtcxen_soap.nodefiles import read_bytes
-from dtcxen_soap.osfacts import BundleFact
+from dtcxen_soap.osfacts import BY_HAND, BundleFact
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import BootMode
 from dtcxen_soap.xen.bootmode import INSTALLABLE
@@ -30,9 +30,17 @@ _HOOK_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def bundle_names(settings: Settings) -> tuple[str, ...]:
-    """Directories of os_dir that hold something to install, with a name that callers can write."""
+    """Directories of os_dir that hold something to install, with a name that callers can write.
+
+    An empty directory is enough for an OS type of which nothing is installed, and puts it on the panel's menu.
+    """
     names = (name for name in _names(settings.os_dir) if OS_NAME.fullmatch(name))
-    return tuple(name for name in names if any(each == SCRIPTS[0] or each.endswith(TARBALLS) for each in _names(f"{settings.os_dir}/{name}")))
+    return tuple(name for name in names if _offers(f"{settings.os_dir}/{name}", nothing=name in BY_HAND))
+
+
+def _offers(path: str, *, nothing: bool) -> bool:
+    """Whether a directory holds something to install; with `nothing` whether it is one that does not."""
+    return os.path.isdir(path) and nothing is not any(each == SCRIPTS[0] or each.endswith(TARBALLS) for each in _names(path))
 
 
 def app_names(settings: Settings) -> tuple[str, ...]:

@@ -1,155 +1,194 @@
-"""The OS types that install nothing: manual, netbsd, xenhvm. Each writes the domU's configuration, and says what is left to do by hand.
+"""reinstallOS of manual, netbsd and xenhvm: nothing is installed; the VPS is made ready for whoever installs it.
 
-The original answered "manually install" and ended as if a system were there. Here the job's word says
-that nothing was installed, and by whom it is to be: netbsd boots the node's installing kernel, xenhvm the
-firmware, manual whatever the admin puts on the disk. The disk itself is not touched, so no old system is
-lost either; only a new volume that may show what an earlier owner wrote is overwritten first. What only a system could
-take (a host name, keys, data) is refused, but for the password, which the panel always sends.
+netbsd boots the node's kernel that installs NetBSD, xenhvm boots the disk by firmware, each by the
+planner of the operation that the panel has for it. manual gives a disk that was never used an empty
+file system, as the original did, but does not leave it mounted; whatever else the VPS has stays. A
+disk that was used is never written. What the job says at its end is that nothing was installed, and
+what comes next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from dtcxen_soap import accounts, bsd, configfile, disks, hvm, power
+from dtcxen_soap import accounts, bsd, configfile, disks, hvm, power, stores
+from dtcxen_soap.answers import ConfigWritten
 from dtcxen_soap.errors import Failed, ParameterFault, Refused
-from dtcxen_soap.facts import DiskFact, Facts, Need, NeedAccounts, NeedMemory
-from dtcxen_soap.install.rootdisk import the_root
+from dtcxen_soap.facts import DiskFact, Facts, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedMemory, NeedQemu, NeedTenancy
+from dtcxen_soap.install import rootdisk
 from dtcxen_soap.plans import Plan, Step
 from dtcxen_soap.requests import BsdKernel, HvmConfig, Reinstall
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.vps import BootMode, Nic, Vps
+from dtcxen_soap.vps import BootMode, DiskRole, Nic, Vps
 from dtcxen_soap.xen import bootmode
 
-_OPERATION = "reinstallOS"
-_UNCHOSEN = "nothing of it for an OS type that installs nothing"
-_SHARED = ("vps", "sshKeys", "userData")
-"""Parameters of the operations whose planners are asked here that reinstallOS has too; all else that they refuse is the OS type's."""
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """One of the OS types: what of reinstallOS it has no use for, how its configuration is planned, and whether it starts from an empty disk."""
-
-    useless: tuple[tuple[str, str], ...]
-    configure: Callable[[Reinstall, DiskFact, Settings, Facts], tuple[tuple[Step, ...], BootMode, str]]
-    brings_system: bool = False
+_OPERATION = rootdisk.OPERATION
+_MANUAL, _NETBSD, _XENHVM = "manual", "netbsd", "xenhvm"
+_MODES = {_NETBSD: BootMode.NETBSD, _XENHVM: BootMode.HVM}
+_IGNORED = "password, gateway, dns and the node's first-boot snippets have no effect: nothing is written into the VPS"
 
 
 def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
-    """What the three configurations look at."""
+    """What the VPS has, what this node can, and what bears the type's name although it must not."""
+    vps = request.vps
+    qemu = (NeedQemu(),) if request.os_type == _XENHVM else ()
     memory = (NeedMemory(),) if request.start else ()
-    every = (*hvm.needs(_hvm(request), settings), *bsd.needs(_bsd(request), settings), NeedAccounts(request.vps), *memory)
-    return tuple(dict.fromkeys(every))
+    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedAccounts(vps), *qemu, *memory
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """How a VPS is made ready: what is done to its disks, how its configuration gets into its place, and how both are told."""
+
+    on_disks: tuple[Step, ...]
+    configuration: tuple[Step, ...]
+    notes: tuple[str, ...]
+    outcome: str
 
 
 def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
-    """Write the configuration; with `start` start what it boots, without a word on whether that comes up."""
-    kind = KINDS[request.os_type]
-    root = the_root(request, settings, facts)
-    _refuse(request, kind, root, facts)
-    with _as_ours(request):
-        configured, boot, told = kind.configure(request, root, settings, facts)
-    steps = (*_clean(request, settings, facts), *configured, *accounts.ensure_steps(request.vps, settings, facts))
-    start = (*power.first_use(settings, facts), *power.start_steps(request.vps, request.ram, boot, settings, facts)) if request.start else ()
+    """Make the VPS ready. Raises Refused, Missing, Busy or Failed before anything is planned."""
+    root = _refuse(request, settings, facts)
+    ready = _manual(request, root, settings, facts) if request.os_type == _MANUAL else _configured(request, root, settings, facts)
+    steps = (*ready.on_disks, *accounts.ensure_steps(request.vps, settings, facts), *ready.configuration)
+    proof = power.start_steps(request.vps, request.ram, _MODES[request.os_type], settings, facts, vcpus=facts.domu.config_vcpus or 1) if request.start else ()
+    started = "; it was started, which tells nothing of what is on its disk" if request.start else ""
     return Plan(
-        f"configure VPS {request.vps} for {request.os_type}", steps,
-        notes=("nothing is installed", _kept(root), *accounts.notes(request.vps, settings, facts)), proof=start, unproven="configured, not started", outcome=told)
+        f"make VPS {request.vps} ready for {request.os_type}: nothing is installed", steps,
+        notes=(*ready.notes, _IGNORED, *accounts.notes(request.vps, settings, facts)), proof=proof, unproven="configured, does not start",
+        outcome=f"nothing was installed: {ready.outcome}{started}")
 
 
-def _kept(root: DiskFact) -> str:
-    if root.unzeroed:
-        return f"the disk {root.path} was never used: it is overwritten with zeros, and not touched otherwise"
-    return f"the disk {root.path} is not touched" + ("" if root.blank else ": what is on it stays")
+# -- before anything is touched -------------------------------------------------------------------
+
+
+def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
+    """Raise whatever speaks against it; the root disk."""
+    root = rootdisk.chosen(request, settings, facts)
+    _refuse_namesakes(request, facts)
+    if faults := tuple(_without_effect(request)):
+        raise Refused(*faults)
+    if request.start:
+        power.refuse_running(_OPERATION, request.vps, facts.domu)
+        power.refuse_memory(_OPERATION, request.ram, facts, vcpus=facts.domu.config_vcpus or 1, parameter="ramSizeMib")
+    return root
+
+
+def _refuse_namesakes(request: Reinstall, facts: Facts) -> None:
+    """A bundle or a description of this name would never be installed, and whoever put it there must know."""
+    bundle, described = facts.bundle, facts.os_type
+    there = ([bundle.path] if bundle and (bundle.scripts or bundle.tarballs) else []) + ([described.path] if described else [])
+    if there:
+        raise Failed(f"Make the VPS ready for {request.os_type}.", f"{' and '.join(there)}: {request.os_type} is built in, and installs nothing: choose another name")
+
+
+def _without_effect(request: Reinstall) -> Iterator[ParameterFault]:
+    """What was asked for and could not be done; the panel sends none of these."""
+    if request.hostname is not None:
+        yield _fault(request, "hostname", "nothing is written into the VPS")
+    if request.boot_mode is not None and request.os_type in _MODES:
+        yield _fault(request, "bootMode", f"it boots by {_MODES[request.os_type].value}")
+    if request.ssh_keys:
+        yield _fault(request, "sshKeys", "nothing is written into the VPS")
+    if request.user_data is not None:
+        yield _fault(request, "userData", "nothing is written into the VPS")
+    if request.start and request.os_type == _MANUAL:
+        yield _fault(request, "start", "nobody knows of a system on its disk; startVPS starts it once there is one")
+
+
+def _fault(request: Reinstall, parameter: str, problem: str) -> ParameterFault:
+    return ParameterFault(_OPERATION, parameter, "InvalidParameter", f"it has no effect with {request.os_type}: {problem}", "it not to be given")
+
+
+# -- netbsd and xenhvm ----------------------------------------------------------------------------
+
+
+def _configured(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> _Ready:
+    """The configuration as changeBSDkernel or writeXenHVMconf writes it, on the disks as they are."""
+    boots, told = _netbsd(request, settings, facts) if request.os_type == _NETBSD else _xenhvm(request, settings, facts)
+    clean = _clean(request, settings, facts)
+    seen = power.first_use(settings, facts) if request.start else ()
+    kept = f"{root.path} was never used, and stays empty" if root.blank else f"{root.path} is not touched: what is on it stays"
+    return _Ready((*clean, *seen), boots.steps, (kept, told), told)
+
+
+def _netbsd(request: Reinstall, settings: Settings, facts: Facts) -> tuple[Plan, str]:
+    try:
+        made = bsd.plan(BsdKernel(vps=request.vps, ram=request.ram, kernel="install", addresses=request.addresses), settings, facts)
+    except Refused as error:
+        raise _told(request, error) from error
+    return made, (f"{request.vps.name} boots {settings.bsd_install_kernel_path}, which installs NetBSD from its console; "
+                  "changeBSDkernel kernel=normal boots what was installed")
+
+
+def _xenhvm(request: Reinstall, settings: Settings, facts: Facts) -> tuple[Plan, str]:
+    try:
+        made = hvm.plan(HvmConfig(vps=request.vps, ram=request.ram, addresses=request.addresses, boot="hdd"), settings, facts)
+    except Refused as error:
+        raise _told(request, error) from error
+    assert isinstance(made.answer, ConfigWritten)
+    screen = f", its screen at {made.answer.screen}" if made.answer.screen else ""
+    return made, f"{request.vps.name} boots its disk as an HVM guest with an empty CD drive{screen}; writeXenHVMconf boots one of its ISOs"
+
+
+def _told(request: Reinstall, error: Refused) -> Refused:
+    """Another operation's refusal as this one's caller reads it: the OS type is what cannot be had."""
+    return Refused(*(dataclasses.replace(fault, operation=_OPERATION, parameter="osType", problem=f"{request.os_type}: {fault.problem}") for fault in error.faults))
 
 
 def _clean(request: Reinstall, settings: Settings, facts: Facts) -> tuple[Step, ...]:
-    """Zero what this call may have kept setupVPSDisk's job from zeroing: until then startVPS refuses, and a start of ours would show an earlier owner's blocks."""
-    new = tuple(disk for disk in facts.disks if disk.unzeroed)
-    if not new:
-        return ()
-    free = disks.must_be_free(request.vps, tuple(disk.path for disk in new), facts)
-    return free, *(step for disk in new for step in disks.overwrite(disk, settings, facts))
-
-
-@contextmanager
-def _as_ours(request: Reinstall) -> Iterator[None]:
-    """What the planner of another operation refuses, by the names that the caller of this one knows."""
-    try:
-        yield
-    except Refused as error:
-        raise Refused(*(_ours(fault, request.os_type) for fault in error.faults)) from error
-
-
-def _ours(fault: ParameterFault, os_type: str) -> ParameterFault:
-    if fault.operation == _OPERATION or fault.parameter in _SHARED:
-        return replace(fault, operation=_OPERATION)
-    return replace(fault, operation=_OPERATION, parameter="osType", problem=f"{os_type}: {fault.problem}")
-
-
-def _refuse(request: Reinstall, kind: _Kind, root: DiskFact, facts: Facts) -> None:
-    """What was found under a built-in name, and what has no effect, each by its name."""
-    twins = [path for path in (facts.bundle and facts.bundle.path, facts.os_type and facts.os_type.path, facts.firstboot.app and facts.firstboot.app.path) if path]
-    if twins:
-        raise Failed(f"Configure {request.os_type}.", f"{' and '.join(twins)} has the name of a built-in OS type: rename it")
-    useless = [parameter for field, parameter in kind.useless if getattr(request, field) is not None]
-    if useless:
-        raise Refused(*(ParameterFault(_OPERATION, parameter, "InvalidParameter", f"{request.os_type} installs nothing that could use it", _UNCHOSEN) for parameter in useless))
-    if request.start and root.blank and not kind.brings_system:
-        raise Refused(ParameterFault(_OPERATION, "start", "InvalidParameter", f"{root.path} holds nothing that could start", "false, until a system is on it"))
-    if request.start:
-        power.refuse_running(_OPERATION, request.vps, facts.domu)
-        power.refuse_memory(_OPERATION, request.ram, facts, parameter="ramSizeMib")
-
-
-# -- netbsd ---------------------------------------------------------------------------------------
-
-
-def _bsd(request: Reinstall) -> BsdKernel:
-    return BsdKernel(vps=request.vps, ram=request.ram, kernel="install", addresses=request.addresses)
-
-
-def _netbsd(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> tuple[tuple[Step, ...], BootMode, str]:
-    made = bsd.plan(_bsd(request), settings, facts)
-    return made.steps, BootMode.NETBSD, (
-        f"nothing was installed: VPS {request.vps} boots NetBSD's installer, which waits on the console; then changeBSDkernel kernel=normal")
-
-
-# -- xenhvm ---------------------------------------------------------------------------------------
-
-
-def _hvm(request: Reinstall) -> HvmConfig:
-    return HvmConfig(vps=request.vps, ram=request.ram, addresses=request.addresses, boot="hdd", ssh_keys=request.ssh_keys, user_data=request.user_data)
-
-
-def _xenhvm(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> tuple[tuple[Step, ...], BootMode, str]:
-    made = hvm.plan(_hvm(request), settings, facts)
-    return made.steps, BootMode.HVM, f"nothing was installed: VPS {request.vps} boots its disk as a machine of its own; writeXenHVMconf boots an ISO that installs a system"
+    """New disks read as zeros before any guest sees them, also where this call ended the job that saw to it."""
+    zero = tuple(step for disk in facts.disks if disk.blank for step in disks.overwrite(disk, settings, facts))
+    return (disks.must_be_free(request.vps, tuple(disk.path for disk in facts.disks), facts), *zero) if zero else ()
 
 
 # -- manual ---------------------------------------------------------------------------------------
 
 
-def _manual(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> tuple[tuple[Step, ...], BootMode, str]:
+def _manual(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> _Ready:
+    """What is lacking, and nothing else: empty file systems on new disks, a configuration for them or where there is none."""
+    if not root.blank and facts.domu.configured:
+        return _left_alone(request, root, settings, facts)
     mode = bootmode.choose(request.boot_mode, None, settings, facts.node)
+    boots = f"it will boot by {mode.value} once there is a system on its disk"
+    configuration = (configfile.must_be_down(request.vps, facts), *_configuration(request, mode, settings, facts))
+    if not root.blank:
+        kept = f"{root.path} is not touched: what is on it stays"
+        return _Ready(_clean(request, settings, facts), configuration, (kept, boots, *bootmode.notes(mode, settings)), f"{kept}; {boots}")
+    _refuse_without_tools(settings, facts)
+    made = f"{root.path} has an empty {settings.root_filesystem} file system, not mounted: put a system on it, then startVPS"
+    return _Ready(_file_systems(request, settings, facts), configuration, (f"{root.path} was never used: it gets an empty file system", boots), f"{made}; {boots}")
+
+
+def _left_alone(request: Reinstall, root: DiskFact, settings: Settings, facts: Facts) -> _Ready:
+    path = disks.config_path(request.vps, settings)
+    if request.boot_mode is not None:
+        raise Refused(_fault(request, "bootMode", f"{root.path} was used, so {path} stays as it is"))
+    kept = f"{root.path} was used, so it is not touched, and {path} stays as it is: RAM and addresses are edited there"
+    return _Ready(_clean(request, settings, facts), (), (kept,), kept)
+
+
+def _configuration(request: Reinstall, mode: BootMode, settings: Settings, facts: Facts) -> tuple[Step, ...]:
     kernel, ramdisk = bootmode.domu_kernel(mode, settings, facts.node)
+    nic = Nic(configfile.mac(request.vps, settings, facts), request.addresses, settings.xen_bridge)
     vps = Vps(
-        request.vps, request.ram, tuple(disks.disk(found) for found in facts.disks),
-        Nic(configfile.mac(request.vps, settings, facts), request.addresses, settings.xen_bridge), mode, kernel, ramdisk, settings.XENU_EXTRA_PARM)
-    steps = (configfile.must_be_down(vps.id, facts), *configfile.steps(vps, settings, facts), *configfile.keep_previous(vps.id, settings, facts))
-    return steps, mode, f"nothing was installed: put a system on {root.path}; VPS {request.vps} will boot it by {mode.value}"
+        request.vps, request.ram, tuple(disks.disk(found) for found in facts.disks), nic, mode, kernel, ramdisk, settings.XENU_EXTRA_PARM,
+        vcpus=facts.domu.config_vcpus)
+    return *configfile.steps(vps, settings, facts, autostart=False), *configfile.keep_previous(vps.id, settings, facts)
 
 
-def _useless(but: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
-    every = {"hostname": "hostname", "boot_mode": "bootMode", "ssh_keys": "sshKeys", "user_data": "userData"}
-    return ((field, parameter) for field, parameter in every.items() if field not in but)
+def _refuse_without_tools(settings: Settings, facts: Facts) -> None:
+    if lacking := [command for command in (rootdisk.mkfs_program(settings), "mkswap") if command not in facts.node.commands]:
+        raise Failed(f"Make the VPS ready for {_MANUAL}.", f"the node lacks {', '.join(lacking)}: install the packages")
 
 
-KINDS = {
-    "manual": _Kind(tuple(_useless(("boot_mode",))), _manual),
-    "netbsd": _Kind(tuple(_useless()), _netbsd, brings_system=True),
-    "xenhvm": _Kind(tuple(_useless(("ssh_keys", "user_data"))), _xenhvm),
-}
-"""By the name that the panel knows."""
+def _file_systems(request: Reinstall, settings: Settings, facts: Facts) -> tuple[Step, ...]:
+    """Empty ones, on disks that were never used."""
+    steps: list[Step] = [disks.must_be_free(request.vps, tuple(disk.path for disk in facts.disks), facts)]
+    for disk in facts.disks:
+        if disk.blank:
+            made = rootdisk.mkfs(disk.path, settings) if disk.role is DiskRole.ROOT else rootdisk.mkswap(disk.path)
+            steps += (*disks.overwrite(disk, settings, facts), *stores.of(disk, settings, facts).used(disk.path), made)
+    return tuple(steps)

@@ -18,13 +18,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from dtcxen_soap.install import guestkernel
-from dtcxen_soap.osfacts import Description, RemoteBundle, RpmDescription, RpmRepository, SuiteDescription
+from dtcxen_soap.osfacts import BY_HAND, Description, RemoteBundle, RpmDescription, RpmRepository, SuiteDescription
 from dtcxen_soap.vps import BootMode, Mib
 
 __all__ = ["BUILT_IN", "SUFFIXES", "Parsed", "parse"]
 
-BUILT_IN = ("debian", "debian-dtc", "manual", "netbsd", "xenhvm")
-"""OS types that settings describe; a file cannot."""
+BUILT_IN = {"debian": "described by the settings", **dict.fromkeys(BY_HAND, "installs nothing")}
+"""OS types that a file cannot describe, and why."""
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")
 """How the names of tarballs end; nothing else tells tar(1) how one was packed."""
 _MOST_ITEMS = 1000
@@ -184,7 +184,7 @@ def parse(data: bytes, name: str, where: str) -> Parsed:
     """The description that a file holds for OS type `name`. Raises nothing."""
     problems: list[str] = []
     if name in BUILT_IN:
-        problems.append(f"{where}: {name} is built in, and described by the settings: choose another name")
+        problems.append(f"{where}: {name} is built in, and {BUILT_IN[name]}: choose another name")
     table = _table(data, where, problems)
     found = _described(table, name, where, problems) if table is not None else None
     return Parsed(None if problems else found, tuple(problems))

@@ -11,11 +11,11 @@ import functools
 
 from dtcxen_soap.errors import Failed, ParameterFault, Refused
 from dtcxen_soap.facts import Facts
-from dtcxen_soap.install import bundle, byhand, contract, debootstrap, dnf, remotebundle
+from dtcxen_soap.install import bundle, contract, debootstrap, dnf, remotebundle
 from dtcxen_soap.install import finish as finishing
 from dtcxen_soap.install.golden import Recipe
 from dtcxen_soap.install.guest import Guest
-from dtcxen_soap.osfacts import BundleFact, OsTypeFact, RemoteBundle, RpmDescription, SuiteDescription
+from dtcxen_soap.osfacts import BY_HAND, BundleFact, OsTypeFact, RemoteBundle, RpmDescription, SuiteDescription
 from dtcxen_soap.planprint import paste
 from dtcxen_soap.plans import Run, Step
 from dtcxen_soap.settings import Settings
@@ -37,7 +37,7 @@ def refuse_unready(os_type: str, settings: Settings, facts: Facts) -> None:
     elif os_type == debootstrap.OS_TYPE:
         debootstrap.refuse_unready(settings, facts.node)
     else:
-        known = ", ".join((debootstrap.OS_TYPE, *byhand.KINDS, *facts.bundles, *facts.os_types))
+        known = ", ".join(dict.fromkeys((debootstrap.OS_TYPE, *BY_HAND, *facts.bundles, *facts.os_types)))
         raise Refused(ParameterFault("reinstallOS", "osType", "InvalidParameter", f"{os_type!r} cannot be installed here", f"one of {known}"))
 
 

@@ -15,34 +15,24 @@ from dtcxen_soap import accounts, cloudseed, configfile, disks, firstboot, power
 from dtcxen_soap.errors import Failed, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedKeys, NeedMemory, NeedOsList, NeedTenancy
 from dtcxen_soap.firstbootfacts import NeedFirstboot, Snippet
-from dtcxen_soap.install import appliance, byhand, golden, ostypes
+from dtcxen_soap.install import appliance, byhand, golden, ostypes, rootdisk
 from dtcxen_soap.install.golden import Golden, Recipe
 from dtcxen_soap.install.guest import Guest
-from dtcxen_soap.install.rootdisk import the_root
-from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Run, Step, WatchBoot
+from dtcxen_soap.osfacts import BY_HAND
+from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Step, WatchBoot
 from dtcxen_soap.requests import Reinstall
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.stores import Store
 from dtcxen_soap.vps import BootMode, DiskRole, GuestNetwork, ImageType, Mib, Nic, Vps, VpsId
 from dtcxen_soap.xen import bootmode
 
-_MKFS = {
-    "ext3": ("mkfs.ext3", "-q", "-F", "-E", "nodiscard"),
-    "ext4": ("mkfs.ext4", "-q", "-F", "-E", "nodiscard"),
-    "xfs": ("mkfs.xfs", "-q", "-f", "-K"),
-    "btrfs": ("mkfs.btrfs", "-q", "-f", "-K"),
-}
-"""Without discarding: it would give back the space that a fallocated image has reserved."""
-_OPERATION = "reinstallOS"
+_OPERATION = rootdisk.OPERATION
 
 
 def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
     """Everything that an installation looks at before it touches anything."""
-    by_hand = byhand.needs(request, settings) if request.os_type in byhand.KINDS else ()
-    return tuple(dict.fromkeys((*_needs(request), *by_hand)))
-
-
-def _needs(request: Reinstall) -> tuple[Need, ...]:
+    if request.os_type in BY_HAND:
+        return byhand.needs(request, settings)
     vps = request.vps
     memory = (NeedMemory(),) if request.start else ()
     keys = (NeedKeys(request.ssh_keys),) if request.ssh_keys else ()
@@ -78,7 +68,7 @@ class _Build:
 
 def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
     """The whole installation. Raises Refused, Missing, Busy or Failed before anything is planned."""
-    if request.os_type in byhand.KINDS:
+    if request.os_type in BY_HAND:
         return byhand.plan(request, settings, facts)
     root = _refuse(request, settings, facts)
     mode = bootmode.choose(request.boot_mode, ostypes.boot_mode(facts), settings, facts.node)
@@ -105,13 +95,13 @@ def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
 
 def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
     """Raise whatever speaks against the installation; the root disk to install on."""
-    root = the_root(request, settings, facts)
+    root = rootdisk.chosen(request, settings, facts)
     appliance.refuse_unready(request.os_type, facts.firstboot.app, settings, facts.node)
     ostypes.refuse_unready(_base(request, facts), settings, facts)
     firstboot.refuse_unready(_OPERATION, facts.firstboot)
     accounts.refuse_bad_keys(_OPERATION, "sshKeys", facts)
     _refuse_user_data(request, settings, facts)
-    lacking = [command for command in (_MKFS[settings.root_filesystem][0], "mkswap", "mount", "umount") if command not in facts.node.commands]
+    lacking = [command for command in (rootdisk.mkfs_program(settings), "mkswap", "mount", "umount") if command not in facts.node.commands]
     if lacking:
         raise Failed(f"Install {request.os_type}.", f"the node lacks {', '.join(lacking)}: install the packages")
     if request.start:
@@ -199,8 +189,7 @@ def _prepare(request: Reinstall, build: _Build, settings: Settings, facts: Facts
     if build.golden is not None:
         content = golden.clone_steps(build.golden, build.image, settings, zeroed=not build.destroys, destroys=lost)
     else:
-        mkfs = (*_MKFS[settings.root_filesystem], "--", build.image)
-        content = (Run(why=f"Make an {settings.root_filesystem} file system.", argv=mkfs, destroys=lost, weight=2),)
+        content = (rootdisk.mkfs(build.image, settings, lost),)
     return *_disk(request, build, settings, facts), mount_point, *build.store.used(build.image), *content
 
 
@@ -260,7 +249,7 @@ def _swap_in(request: Reinstall, build: _Build, settings: Settings, facts: Facts
         steps += build.store.exchange(build.image, build.root.path, build.old, "Put the new root disk in the old one's place.", "Put the old root disk back.")
     if swap is not None:
         store = stores.of(swap, settings, facts)
-        steps += (*disks.overwrite(swap, settings, facts), *store.used(swap.path), Run(why="Make swap space.", argv=("mkswap", "--", swap.path), weight=1))
+        steps += (*disks.overwrite(swap, settings, facts), *store.used(swap.path), rootdisk.mkswap(swap.path))
     return steps
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,13 @@ class HvmNode:
 
     def write(self, boot: str, password: str = "no_vnc", **more: str) -> Any:
         return self.call("writeXenHVMconf", vps="50", ramSizeMib="256", addresses="192.0.2.10", vncPassword=password, boot=boot, **more)
+
+    def wait(self, job: int) -> None:
+        """Until a job is over."""
+        deadline = time.monotonic() + 30
+        while self.call("getJob", job=str(job)).state in ("queued", "running"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
     def end(self) -> None:
         self.jobs.stop(5)

@@ -680,3 +680,15 @@ def test_what_was_there_before_is_never_undone(journal: Recording, dom0: Scripte
     assert dom0.files["/d/new"] == b"somebody's"
 
 
+def test_a_plans_own_outcome_is_told_first_and_only_of_a_success(journal: Recording, dom0: ScriptedDom0) -> None:
+    plan = Plan("the plan", (run("check", outcomes=((0, "it is clean"),)),), outcome="nothing was installed")
+    assert execute(begin(journal, plan.steps), plan, dom0, journal, lambda: False) == "nothing was installed; it is clean"
+    assert "done: nothing was installed; it is clean" in log_of(journal)
+    empty = Plan("the plan", (), outcome="nothing was installed")
+    assert execute(begin(journal), empty, dom0, journal, lambda: False) == "nothing was installed"
+    dom0.answers["xl"] = Ran(1, "no")
+    unproven = Plan("the plan", (), proof=(run("xl"),), unproven="configured, does not start", outcome="nothing was installed")
+    job = begin(journal, unproven.whole)
+    with pytest.raises(Failed, match="configured, does not start"):
+        execute(job, unproven, dom0, journal, lambda: False)
+    assert "nothing was installed" not in log_of(journal, job)

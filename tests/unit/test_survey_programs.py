@@ -161,6 +161,13 @@ def test_names_of_bundles(settings: Settings, bundle: Path) -> None:
     assert survey.bundle_names(settings) == ("Centos", "centos6", "debian-12")
 
 
+def test_an_empty_directory_offers_what_is_not_installed_and_a_full_one_does_not(settings: Settings, bundle: Path) -> None:
+    os.mkdir(f"{settings.os_dir}/manual")
+    put(f"{settings.os_dir}/netbsd/install_os")
+    put(f"{settings.os_dir}/xenhvm")
+    assert survey.bundle_names(settings) == ("centos6", "manual")
+
+
 def test_no_os_dir_no_bundles(tmp_path: Path) -> None:
     assert survey.bundle_names(load(f"os_dir={tmp_path}/none").settings) == ()
 
