@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -23,7 +24,7 @@ from dtcxen_soap.processes import report
 from dtcxen_soap.sparsefiles import Room
 from dtcxen_soap.vps import BootMode
 
-_PREFIX = ".pack-"
+_OURS = re.compile(r"\.pack-[A-Za-z0-9._-]+-[0-9a-f]{8}")
 _PACKAGES = {"qemu-img": "qemu-utils", "zstd": "zstd", "unshare": "util-linux", "tar": "tar", "cp": "coreutils", "mount": "mount"}
 _ALWAYS = ("unshare", "tar", "cp", "mount")
 
@@ -100,14 +101,18 @@ def _never() -> bool:
 
 @contextlib.contextmanager
 def _workplace(order: Order) -> Iterator[str]:
-    """A directory of our own beside the bundle's place, and mounts of our own; it is gone at the end."""
+    """A directory of our own beside the bundle's place, and mounts of our own; it is gone at the end.
+
+    The output directory is locked until ours is: nobody sweeps between the two.
+    """
     mounts.keep_to_ourselves()
-    _sweep(order.output)
-    work = f"{os.path.realpath(order.output)}/{_PREFIX}{order.name}-{secrets.token_hex(4)}"
-    os.mkdir(work, 0o700)
-    handle = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    work = f"{os.path.realpath(order.output)}/.pack-{order.name}-{secrets.token_hex(4)}"
+    with _locked(order.output):
+        _sweep(order.output)
+        os.mkdir(work, 0o700)
+        handle = _directory(work)
         fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
         yield work
     finally:
         try:
@@ -116,13 +121,27 @@ def _workplace(order: Order) -> Iterator[str]:
             os.close(handle)
 
 
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    handle = _directory(directory)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _directory(path: str, links: int = 0) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | links)
+
+
 def _sweep(output: str) -> None:
-    """Remove directories of earlier runs that were killed: nobody holds their lock."""
-    for name in nodefiles.listdir(output):
-        path = f"{output}/{name}"
-        if not name.startswith(_PREFIX) or not os.path.isdir(path) or os.path.islink(path):
+    """Remove directories of earlier runs that were killed: nobody holds their lock. What only looks like one is somebody's, and stays."""
+    for path in (f"{output}/{name}" for name in nodefiles.listdir(output) if _OURS.fullmatch(name)):
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode) or stat.S_IMODE(status.st_mode) != 0o700 or status.st_uid != os.geteuid():
             continue
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = _directory(path, os.O_NOFOLLOW)
         try:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
