@@ -180,6 +180,10 @@ def _bundle(order: Order, work: str, source: str, made_from: Mapping[str, str], 
         tell(f"left out: {ascii(path)}")
     tree = staging.look(stage)
     pack.refuse(order.name, order.mode, tree)
+    missing = staging.elsewhere(stage, tree)
+    pack.refuse_in_parts(order.name, order.mode, missing)
+    for at, disk in missing:
+        tell(f"not packed: {ascii(at)}, which etc/fstab keeps on {ascii(disk)}")
     made = f"{work}/bundle"
     os.mkdir(made, 0o755)
     tarball = f"{made}/{pack.tarball_name(order.name)}"

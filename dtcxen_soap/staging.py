@@ -129,10 +129,16 @@ def _is_directory(tree: Tree, path: str) -> bool:
 
 
 def look(stage: str) -> TreeFact:
-    """The beginnings of programs and kernels that tell what a tree is."""
+    """The texts, and the beginnings of programs and kernels, that tell what a tree is."""
     tree = Tree(stage)
     kernels = sorted(name for name in tree.names("boot") if name.startswith(("vmlinuz", "vmlinux")))[-_MOST_KERNELS:]
-    return tree.look((), (), (*pack.PROGRAMS, *(f"boot/{name}" for name in kernels)))
+    return tree.look(pack.TEXTS, (), (*pack.PROGRAMS, *(f"boot/{name}" for name in kernels)))
+
+
+def elsewhere(stage: str, found: TreeFact) -> tuple[tuple[str, str], ...]:
+    """Mount points whose content lies on another disk than the tree, and that disk."""
+    tree = Tree(stage)
+    return pack.elsewhere(found, lambda path: bool(set(tree.names(path)) - {"lost+found"}))
 
 
 def tarball(stage: str, target: str, newest: int, room: Room) -> None:
