@@ -20,7 +20,7 @@ from dtcxen_soap import claims, diskimages, imagemounts, mounts, nodefiles, ovm,
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed, Missing
 from dtcxen_soap.plans import Confinement, Run
-from dtcxen_soap.processes import report
+from dtcxen_soap.processes import Unwatched, report
 from dtcxen_soap.sparsefiles import Room
 from dtcxen_soap.survey_programs import writable_by_others
 from dtcxen_soap.vps import BootMode
@@ -65,7 +65,7 @@ def import_template(order: Order, tell: Callable[[str], None]) -> tuple[ovm.Temp
         archive = _steady(order.source, work, order, room, tell)
         digest = nodefiles.digest(archive, _never)
         inventory = ovm.Inventory(order.most_bytes)
-        tarballs.check(archive, inventory.judge, room)
+        tarballs.check(archive, inventory.judge, Unwatched())
         config, image = f"{work}/vm.cfg", f"{work}/system"
         tarballs.take_out(archive, inventory.config, config, ovm.MOST_CONFIG_BYTES, room)
         template = ovm.template(nodefiles.read_bytes(config, ovm.MOST_CONFIG_BYTES), inventory)

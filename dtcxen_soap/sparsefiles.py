@@ -7,12 +7,13 @@ bounds its memory itself. Sources: lseek(2) on holes, RFC 1952, the .xz format.
 from __future__ import annotations
 
 import gzip
+import io
 import lzma
 import os
 import stat
 import zlib
-from collections.abc import Iterable, Iterator
-from typing import IO
+from collections.abc import Generator, Iterable
+from typing import IO, Any
 
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.nodefiles import free_bytes
@@ -96,23 +97,23 @@ def _write_blocks(file: IO[bytes], piece: bytes) -> None:
             file.write(block)
 
 
-def pieces(file: IO[bytes]) -> Iterator[bytes]:
+def pieces(file: IO[bytes]) -> Generator[bytes, None, None]:
     """What a file holds, in pieces."""
     while piece := file.read(PIECE):
         yield piece
 
 
-def _gz(file: IO[bytes], path: str) -> Iterator[bytes]:
+def _gz(file: IO[bytes], path: str) -> Generator[bytes, None, None]:
     with gzip.GzipFile(fileobj=file) as opened:
         yield from pieces(opened)  # type: ignore[arg-type]
 
 
-def _zst(file: IO[bytes], path: str) -> Iterator[bytes]:
+def _zst(file: IO[bytes], path: str) -> Generator[bytes, None, None]:
     with reading(("zstd", "-dcq", "--", path)) as opened:
         yield from pieces(opened)
 
 
-def _xz(file: IO[bytes], path: str) -> Iterator[bytes]:
+def _xz(file: IO[bytes], path: str) -> Generator[bytes, None, None]:
     """One stream after another, with zeros between them."""
     waiting = file.read(PIECE)
     while waiting:
@@ -129,3 +130,32 @@ def _xz(file: IO[bytes], path: str) -> Iterator[bytes]:
 
 
 _PIECES = {"gz": _gz, "xz": _xz, "zst": _zst}
+
+
+class _Stream(io.RawIOBase):
+    """Pieces as a file to be read once."""
+
+    def __init__(self, source: Generator[bytes, None, None]) -> None:
+        self._source, self._rest = source, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        if not self._rest:
+            self._rest = memoryview(next(self._source, b""))
+        length = min(len(buffer), len(self._rest))
+        buffer[:length], self._rest = self._rest[:length], self._rest[length:]
+        return length
+
+    def close(self) -> None:
+        self._source.close()
+        super().close()
+
+
+def opened(file: IO[bytes], compression: str, path: str) -> IO[bytes]:
+    """What the compressed `file`, which is at `path`, holds, as a file to be read once and to its end: its last bytes tell whether it is whole.
+
+    Reading it raises what EOFError, OSError, zlib and lzma call damaged, and Failed when zstd ended with a code.
+    """
+    return io.BufferedReader(_Stream(_PIECES[compression](file, path)), PIECE)

@@ -244,7 +244,7 @@ DIRECTORIES = {
     "a script that others may write": (_script_of_others, "can be written by others than root"),
     "a tarball elsewhere": (_leads_out, "leads out of"),
     "a link to elsewhere": (_is_a_link, "leads out of|hostile"),
-    "a script that reaches out": (_script_reaches_out, "install_os ended with code 3|code 3"),
+    "a script that reaches out": (_script_reaches_out, "code 3|the tree has no /etc"),
     "a bomb": (_bomb, "No space left|ended with code|needs"),
     "a manifest that is none": (lambda t, g: t.bundle("hostile", x__tar=hostile.packed(lambda archive: None), manifest__json=b"[" * 100000), "manifest.json"),
     "a manifest with another boot mode": (
