@@ -170,8 +170,8 @@ def _bundle(order: Order, work: str, source: str, made_from: Mapping[str, str], 
         opened = imagemounts.tree(source, f"{work}/image")
     else:
         image = source if made_from else _steady(source, work, order, room, tell)
-        told = made_from or {"source": os.path.basename(source), "sha256": nodefiles.digest(image, _never)}
         opened = imagemounts.root(_raw(image, work, order, room, tell), f"{work}/image", order.partition, tell)
+        told = made_from or {"source": os.path.basename(source), "sha256": nodefiles.digest(image, _never)}
     with opened as root:
         walk = staging.judge(root, source, order.most_bytes)
         room.refuse_full(walk.need_bytes)
