@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dtcxen_soap import pack
 from dtcxen_soap.cli_console import CONFIG, OK, UsageError, load, remark, say
+from dtcxen_soap.install.osdescription import BUILT_IN
 from dtcxen_soap.vps import BootMode
 from dtcxen_soap.xen.bootmode import INSTALLABLE
 
@@ -85,6 +86,8 @@ def _order(options: argparse.Namespace) -> packing.Order:
     from dtcxen_soap import packing
     if not pack.NAME.fullmatch(options.name):
         raise UsageError(f"--name: {options.name!r} is no name for an OS type, expected up to 64 letters, digits, dots, underscores and dashes, such as debian-amd64-12")
+    if options.name in BUILT_IN:
+        raise UsageError(f"--name: {options.name} is what the daemon installs by itself, and a bundle would take its place; choose another, such as {options.name}-amd64-12")
     if not 1 <= options.largest <= 1 << 20:
         raise UsageError(f"--largest: {options.largest}, expected MiB from 1 to {1 << 20}")
     if options.partition is not None and not 0 <= options.partition <= 1024:

@@ -208,6 +208,52 @@ def streams() -> dict[str, tuple[str, bytes, str]]:
     }
 
 
+def _long_header(archive: tarfile.TarFile) -> None:
+    """A pax header of 200 MiB, which readers keep in memory."""
+    add(archive, "x", bytes(BOMB_MIB * MIB), kind=tarfile.XHDTYPE)
+
+
+def _many_headers(archive: tarfile.TarFile) -> None:
+    for _ in range(5000):
+        add(archive, "x", b"12 a=bcdefg\n", kind=tarfile.XHDTYPE)
+
+
+def _many_global_headers(archive: tarfile.TarFile) -> None:
+    """Each is remembered to the end of the archive."""
+    for number in range(40):
+        add(archive, "x", b"100013 %05d=" % number + b"x" * 99_999 + b"\n", kind=tarfile.XGLTYPE)
+        add(archive, f"var/{number}")
+
+
+def _long_map(archive: tarfile.TarFile) -> None:
+    """A sparse member whose map goes on for 100 MiB."""
+    assert archive.fileobj
+    block = bytearray(sparse_header("var/map", 1 << 20))
+    block[482] = 1
+    block[148:156] = b"        "
+    block[148:156] = b"%06o\0 " % sum(block)
+    entry = b"00000000001\0" * 2
+    more = entry * 21 + b"\1" + bytes(7)
+    archive.fileobj.write(bytes(block) + more * (100 * MIB // 512))
+    archive.offset += 512 + 100 * MIB  # type: ignore[attr-defined]
+
+
+def _behind_a_hole(archive: tarfile.TarFile) -> None:
+    assert archive.fileobj
+    archive.fileobj.write(sparse_header("var/hole", 50 * MIB))
+    archive.offset += 512  # type: ignore[attr-defined]
+    add(archive, "x", bytes(40 * MIB), kind=tarfile.XHDTYPE)
+
+
+HEADERS: dict[str, tuple[Callable[[tarfile.TarFile], None], str]] = {
+    "a header without end": (_long_header, "no tarball that can be read to its end: more than 8 MiB of headers"),
+    "headers without end": (_many_headers, "no tarball that can be read to its end"),
+    "global headers without end": (_many_global_headers, "no tarball that can be read to its end: more than 1 MiB of global headers"),
+    "a header without end behind a large hole": (_behind_a_hole, "no tarball that can be read to its end: more than 8 MiB of headers"),
+    "a map without end": (_long_map, "no tarball that can be read to its end: more than 8 MiB of headers"),
+}
+"""Archives that fill the memory of whoever reads them; compressed they are small."""
+
 STREAMS = ("gz cut", "xz cut", "zst cut", "tar cut", "gz with a wrong checksum", "no archive", "gz of nothing known", "empty", "no system", "huge sparse member")
 
 
@@ -437,6 +483,7 @@ TEMPLATES: dict[str, tuple[Callable[[Ground], bytes], str]] = {
     "no archive": (lambda g: os.urandom(9000), "no tarball that can be read to its end"),
     "bomb": (lambda g: _bomb(g), "more than the 64 MiB that --largest allows"),
     "huge sparse member": (lambda g: template(g, CONFIG, None, lambda archive: add_huge(archive, "x/huge")), "more than the 64 MiB that --largest allows"),
+    **{f"{name}": (lambda g, fill=fill: gzip.compress(template(g, CONFIG, bytes(512), fill), 1), said) for name, (fill, said) in HEADERS.items()},
     "an image with a backing file": (lambda g: template(g, CONFIG, qcow2(backing_offset=512, backing_size=11, backing=b"/etc/shadow")), "backing file"),
     "an image that is a bomb": (lambda g: template(g, CONFIG, zeros_in("gz", BOMB_MIB)), "more than the 64 MiB that --largest allows"),
     "an image of nothing": (lambda g: template(g, CONFIG, bytes(MIB)), "holds no system"),

@@ -215,6 +215,16 @@ def test_streams(target: Target, ground: Ground, case: str) -> None:
         subprocess.run(("rm", "-r", str(made)), check=True)
 
 
+@pytest.mark.parametrize("case", hostile.HEADERS)
+def test_headers(target: Target, ground: Ground, case: str) -> None:
+    fill, said = hostile.HEADERS[case]
+    made = target.bundle("hostile", **{"x.tar.gz": gzip.compress(hostile.packed(fill), 1)})
+    try:
+        target.refuses("hostile", said)
+    finally:
+        subprocess.run(("rm", "-r", str(made)), check=True)
+
+
 def _script_of_others(target: Target, ground: Ground) -> None:
     (target.bundle("hostile", install_os=b"#!/bin/sh\n") / "install_os").chmod(0o777)
 
@@ -274,4 +284,4 @@ def test_bundles(target: Target, ground: Ground, case: str) -> None:
 
 
 def test_the_corpus_is_large_enough() -> None:
-    assert len(ARCHIVES) + len(hostile.STREAMS) + len(DIRECTORIES) + len(IMAGES) + len(TEMPLATES) >= 100
+    assert len(ARCHIVES) + len(hostile.STREAMS) + len(hostile.HEADERS) + len(DIRECTORIES) + len(IMAGES) + len(TEMPLATES) >= 100

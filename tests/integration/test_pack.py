@@ -338,6 +338,7 @@ def test_a_disk_is_never_filled(tree: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("words, code, said", [
     (("--name", "../x"), 2, "--name: '../x' is no name"), (("--name", "a\nb"), 2, r"'a\nb' is no name"), (("--name", ""), 2, "is no name"), ((), 2, "--name"),
+    (("--name", "debian"), 2, "a bundle would take its place"),
     (("--name", "x", "--largest", "0"), 2, "--largest: 0"), (("--name", "x", "--boot-mode", "hvm"), 2, "--boot-mode: 'hvm', expected one of"),
     (("--name", "x", "--partition", "-1"), 2, "--partition: -1"), (("--name", "x", "--output", "/nonexistent"), 1, "/nonexistent is not there"),
     (("--name", "x-arm64-1"), 1, "its name says arm64, and its programs are for amd64"), (("--name", "x", "--largest", "1"), 1, "its files need more than 1 MiB"),
