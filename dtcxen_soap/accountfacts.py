@@ -19,6 +19,14 @@ class AccountFact:
 
 
 @dataclass(frozen=True)
+class QuotaFact:
+    """Which quotas the file system of the homes keeps ("project", else "user", else ""), and where it is mounted."""
+
+    kind: str = ""
+    mount_point: str = ""
+
+
+@dataclass(frozen=True)
 class AccountsFact:
     """How the owner of one VPS signs in: its system users by name, the text of their sudo rule, and whether there is a home and a SOAP password.
 
@@ -30,6 +38,7 @@ class AccountsFact:
     home: bool = False
     soap_password: bool = False
     lacking: tuple[str, ...] = ()
+    quota: QuotaFact = QuotaFact()
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ Sources: sudoers(5) (files with a dot in their names are not read), sshd_config(
 
 from __future__ import annotations
 
+from dtcxen_soap import isoquota
 from dtcxen_soap.accountfacts import AccountFact
 from dtcxen_soap.answers import AccessChanged
 from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
@@ -120,7 +121,8 @@ def ensure_steps(vps: VpsId, settings: Settings, facts: Facts) -> tuple[Step, ..
     elif upload_user(vps) in facts.accounts.users:
         accounts.append((_remove_account(upload_user(vps), settings),))
     made = MakeHome(why="Have a home that only root changes, and a place for ISOs.", top=settings.ttyssh_home, name=vps.name, uploader=uploader)
-    return *(step for steps in accounts for step in steps), made, *_sudo_steps(vps, facts)
+    quota = isoquota.limit_steps(vps, uploader, f"{home(vps, settings)}/iso", settings.iso_quota_mib, facts.accounts.quota) if uploader else ()
+    return *(step for steps in accounts for step in steps), made, *quota, *_sudo_steps(vps, facts)
 
 
 def notes(vps: VpsId, settings: Settings, facts: Facts) -> tuple[str, ...]:
@@ -160,7 +162,8 @@ def remove_steps(vps: VpsId, settings: Settings, facts: Facts) -> tuple[Step, ..
     """Remove all by which the owner signs in, and the home with keys and ISOs; nothing where nothing is left."""
     remove_home = RemoveBelow(
         why="Remove the home.", top=settings.ttyssh_home, path=vps.name, destroys=f"the ISOs and SSH keys of {vps.name}")
-    return *_shut_out(vps, settings, facts), *((remove_home,) if facts.accounts.home else ())
+    quota = isoquota.free_steps(vps, facts.accounts.quota) if facts.accounts.home else ()
+    return *_shut_out(vps, settings, facts), *((remove_home,) if facts.accounts.home else ()), *quota
 
 
 def shut_out_steps(vps: VpsId, settings: Settings, facts: Facts) -> tuple[Step, ...]:

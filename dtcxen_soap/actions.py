@@ -18,7 +18,7 @@ from dtcxen_soap.planprint import paste
 Plain = (
     plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.PinFile | plans.Symlink
     | plans.BlockVps | plans.NextTenancy | plans.CheckTarball | plans.CheckDigest | plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink
-    | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword
+    | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword | plans.TreeHostKey
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
     | plans.MustBeFree | plans.WaitGone | plans.EndDomu | plans.WatchBoot
     | plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow
@@ -127,7 +127,7 @@ _OnImage = imagesteps.KeepImage | imagesteps.VerifyImage | imagesteps.CloneImage
 def _on_image(step: _OnImage, dom0: Dom0, watch: Watch) -> None:
     match step:
         case imagesteps.KeepImage():
-            made_with = {program: dom0.capture((program, "--version")).output.strip() for program in step.programs}
+            made_with = {argv[0]: dom0.capture(argv).output.strip() for argv in step.tools}
             dom0.keep_image(step, made_with, watch)
         case imagesteps.VerifyImage():
             dom0.verify_image(step, watch)
@@ -137,7 +137,8 @@ def _on_image(step: _OnImage, dom0: Dom0, watch: Watch) -> None:
             assert_never(step)
 
 
-_InTree = plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword
+_InTree = (
+    plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword | plans.TreeHostKey)
 
 
 def _in_tree(step: _InTree, dom0: Dom0) -> None:
@@ -157,6 +158,10 @@ def _in_tree(step: _InTree, dom0: Dom0) -> None:
             tree.copy_file(step.source, step.path, step.mode)
         case plans.TreePassword():
             tree.set_password(step.user, passwords.hash_for_guest(step.password))
+        case plans.TreeHostKey():
+            private, public = dom0.new_host_key()
+            tree.write(step.path, _bytes(private), 0o600, (0, 0))
+            tree.write(f"{step.path}.pub", f"{public} {step.comment}\n".encode(), 0o644, (0, 0))
         case _:
             assert_never(step)
 

@@ -66,16 +66,17 @@ class AccessChanged:
 
 @dataclass(frozen=True)
 class Iso:
-    """One ISO of a VPS. Size in bytes, date in UTC."""
+    """One ISO that a VPS may boot, its own or of the node's library. Size in bytes, date in UTC."""
 
     name: str
     size_bytes: int
     changed: datetime
+    library: bool = False
 
 
 @dataclass(frozen=True)
 class IsoList:
-    """listISOs: the VPS's ISOs, what they use and what they may use, in bytes; quota 0: no limit."""
+    """listISOs: what the VPS may boot; what its own ISOs use and what they may use, in bytes; quota 0: no limit."""
 
     isos: tuple[Iso, ...]
     used_bytes: int

@@ -1,4 +1,4 @@
-"""A node's own key and self-signed certificate, for a node that has none yet; and what a certificate that is there says.
+"""A node's own key and self-signed certificate, for a node that has none yet; what a certificate that is there says; keys of SSH hosts.
 
 EC P-256, which every TLS 1.2 client takes and which costs little per connection. The extensions are
 those that strict verifiers ask of a certificate that is its own anchor (RFC 5280, 4.2.1).
@@ -28,6 +28,13 @@ def new_key() -> Secret:
     """A fresh private key as unencrypted PKCS #8 PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     return Secret(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode())
+
+
+def new_ssh_key() -> tuple[Secret, str]:
+    """A fresh RSA key of 3072 bits for an SSH host: the private one as OpenSSH keeps it since 6.5 (2014), and the public one without a comment."""
+    key = rsa.generate_private_key(65537, 3072)
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()).decode()
+    return Secret(private), key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 
 
 def self_signed(key: Secret, names: Sequence[str], now: datetime) -> str:

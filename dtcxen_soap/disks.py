@@ -12,7 +12,7 @@ from dtcxen_soap import accounts, stores, volumes
 from dtcxen_soap.answers import DisksReady, DisksRemoved
 from dtcxen_soap.errors import Busy, Failed, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Leftover, Need, NeedAccounts, NeedDisks, NeedDomu, NeedTenancy, plainly
-from dtcxen_soap.plans import BlockVps, MustBeFree, NextTenancy, Plan, RemoveFile, RenameVolume, Step, WaitGone
+from dtcxen_soap.plans import BlockVps, MustBeFree, NextTenancy, Plan, RemoveBelow, RemoveFile, RenameVolume, Step, WaitGone
 from dtcxen_soap.requests import KillDisk, SetupDisk
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.stores import Store
@@ -66,6 +66,30 @@ def single_config_path(vps: VpsId, settings: Settings) -> str:
 def seed_path(vps: VpsId, settings: Settings) -> str:
     """The small disk that tells the rescue system of this VPS who it is."""
     return f"{settings.state_dir}/rescue/{vps.name}.seed"
+
+
+def cloud_seed_path(vps: VpsId, settings: Settings) -> str:
+    """The small disk that tells an HVM guest its keys, network and first boot."""
+    return f"{settings.state_dir}/seeds/{vps.name}.iso"
+
+
+def cloud_told_path(vps: VpsId, settings: Settings) -> str:
+    """What was told there, for the next such disk of the same tenancy."""
+    return f"{settings.state_dir}/seeds/{vps.name}.told"
+
+
+def cloud_work_path(vps: VpsId, settings: Settings) -> str:
+    """Where the next such disk is made."""
+    return f"{settings.state_dir}/seeds/{vps.name}.work"
+
+
+def forget_seed(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
+    """Remove what an HVM guest was told, which may be its owner's secrets."""
+    work = cloud_work_path(vps, settings)
+    return (
+        RemoveFile(why="Remove the disk that told the guest its first boot.", path=cloud_seed_path(vps, settings)),
+        RemoveFile(why="Remove what was told there.", path=cloud_told_path(vps, settings)),
+        RemoveBelow(why="Remove what an interrupted change of it left.", top=settings.state_dir, path=work.removeprefix(f"{settings.state_dir}/")))
 
 
 def screen_path(vps: VpsId, settings: Settings) -> str:
@@ -162,7 +186,7 @@ def plan_setup_replacing(request: SetupDisk, settings: Settings, facts: Facts) -
     aside = tuple(step for found in facts.disks for step in _set_aside(found, settings, facts))
     tenancy = NextTenancy(why="Hide the earlier tenant's jobs, logs and disks from the next one.", vps=request.vps)
     free = must_be_free(request.vps, tuple(found.path for found in facts.disks), facts)
-    gone = accounts.remove_steps(request.vps, settings, facts)
+    gone = (*accounts.remove_steps(request.vps, settings, facts), *forget_seed(request.vps, settings))
     return _make(request, store, settings, facts, (), (free, *aside, tenancy), gone)
 
 
@@ -262,6 +286,7 @@ def _forget(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
         RemoveFile(why="Remove the configuration of its rescue system.", path=rescue_config_path(vps, settings)),
         RemoveFile(why="Remove what its rescue system was told.", path=seed_path(vps, settings)),
         RemoveFile(why="Remove the configuration of its single-user mode.", path=single_config_path(vps, settings)),
+        *forget_seed(vps, settings),
     )
 
 

@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dtcxen_soap import accountfiles, claims, goldenimages, logicalvolumes, mounts, nodefiles, nodelock, processes, qmp, tarballs
+from dtcxen_soap import accountfiles, claims, goldenimages, hostkeys, logicalvolumes, mounts, nodefiles, nodelock, processes, qmp, tarballs
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.imagefacts import GoldenImage
 from dtcxen_soap.imagesteps import CloneImage, KeepImage, MakingImage, VerifyImage
@@ -27,16 +27,17 @@ from dtcxen_soap.plans import MakeAccount, Run
 from dtcxen_soap.processes import Ran, Unwatched, Watch, unheard
 from dtcxen_soap.terminals import Terminal
 from dtcxen_soap.tree import Tree
-from dtcxen_soap.vps import Mib
+from dtcxen_soap.vps import Mib, Secret
 
 __all__ = ["Dom0", "Ran", "Tree", "Unwatched", "Watch"]
 
 
 class Dom0:
-    """This machine. It keeps no state but which locks it holds, so threads may share one."""
+    """This machine. It keeps no state but the locks it holds and a key that waits, so threads may share one."""
 
     def __init__(self) -> None:
         self._locks = nodelock.Locks()
+        self._keys = hostkeys.SpareKeys()
 
     # -- commands
 
@@ -181,6 +182,11 @@ class Dom0:
         """Whether `path` is a mount point."""
         return mounts.mounted_at(path)
 
+    def mount_of(self, path: str) -> tuple[str, frozenset[str]]:
+        """Where the file system of `path` is mounted, and its options."""
+        found = mounts.mount_of(path)
+        return found.at, found.options
+
     def loop_devices_of(self, path: str) -> tuple[str, ...]:
         """Loop devices that this very file backs."""
         return mounts.loop_devices_of(path)
@@ -215,7 +221,7 @@ class Dom0:
         """Add tags to a volume and take tags off it."""
         logicalvolumes.tag(vg, lv, add, remove)
 
-    # -- golden images
+    # -- golden images, and what a clone needs of its own
 
     def images(self, directory: str) -> tuple[GoldenImage, ...]:
         """The images that a cache holds, as their manifests tell."""
@@ -242,7 +248,12 @@ class Dom0:
 
     def clone_image(self, step: CloneImage, watch: Watch) -> None:
         """Copy an image onto a disk; Failed when it is not what was made: the disk holds nothing of use then."""
+        self._keys.begin()
         goldenimages.clone(step, watch.cancelled)
+
+    def new_host_key(self) -> tuple[Secret, str]:
+        """An RSA key for one new system's sshd, that nobody else gets: the private one, and the public one without a comment."""
+        return self._keys.take()
 
     # -- who uses what
 

@@ -98,7 +98,7 @@ class _Execution:
         self._tidy("Forget the undo steps", lambda: self._journal.undo_forgotten(self._job))
         self._run_all(rest, ExitStack(), 1.0)
         self._prove()
-        outcome = "; ".join(self._outcomes)
+        outcome = "; ".join((*self._outcomes, *((self._plan.outcome,) if self._plan.outcome else ())))
         self._log.write(f"{_clock()} done" + (f": {outcome}" if outcome else ""))
         return outcome
 

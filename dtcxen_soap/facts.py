@@ -103,7 +103,7 @@ class NeedHooks:
 
 @dataclass(frozen=True)
 class NeedIsos:
-    """The ISOs in the VPS's home: Facts.isos."""
+    """The ISOs that a VPS may boot, of its home and of the library: Facts.isos."""
 
     vps: VpsId
 
@@ -374,12 +374,13 @@ class Member:
 
 @dataclass(frozen=True)
 class IsoFact:
-    """One regular *.iso file with an ISO 9660 signature."""
+    """One regular *.iso file with an ISO 9660 signature: its owner's, or of the node's `library`."""
 
     name: str
     size_bytes: int
     changed: datetime
     path: str = ""
+    library: bool = False
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ anybody relies on. Errors: Failed with what an admin can do, OSError of the syst
 from __future__ import annotations
 
 import concurrent.futures
+import ctypes
 import errno
 import hashlib
 import json
@@ -236,7 +237,17 @@ def _copy_extent(source: int, target: int, begin: int, end: int, share: bool, ca
             copied = os.sendfile(target, source, begin, wanted)
         if not copied:
             raise Failed("", "the image was cut while it was copied")
+        _begin_writing(target, begin, copied)
         begin += copied
+
+
+_WRITE = 2
+"""SYNC_FILE_RANGE_WRITE of linux/fs.h: begin to write, and do not wait."""
+
+
+def _begin_writing(target: int, begin: int, count: int) -> None:
+    """Let the disk work while the rest is copied: whoever closes the file system at the end waits for less. Where the kernel cannot, nothing is lost."""
+    ctypes.CDLL(None).sync_file_range(target, ctypes.c_int64(begin), ctypes.c_int64(count), _WRITE)
 
 
 def _shared(source: int, target: int, place: int, count: int) -> int:

@@ -120,7 +120,7 @@ def node_settings(layout: Layout, port: int, xen: bool) -> dict[str, str]:
     return {
         "listen_address": LISTEN_ADDRESS, "listen_port": str(port), "admin_user": ADMIN,
         "htpasswd_file": layout.htpasswd, "tls_certificate": layout.certificate, "tls_key": layout.key,
-        "state_dir": state, "image_cache": f"{state}/images", "provisioning_mount_point": f"{state}/mnt", "ttyssh_home": f"{state}/ttyssh_home",
+        "state_dir": state, "image_cache": f"{state}/images", "iso_library": f"{state}/isos", "provisioning_mount_point": f"{state}/mnt", "ttyssh_home": f"{state}/ttyssh_home",
         "xen_config_dir": f"{layout.directory.rstrip('/')}/etc/xen", "config_dir": layout.config.rpartition("/")[0],
         "rescue_kernel": f"{state}/rescue/vmlinuz", "rescue_initrd": f"{state}/rescue/initrd.img",
         "os_dir": f"{share}/dtc-xen-os", "app_dir": f"{share}/dtc-xen-app",

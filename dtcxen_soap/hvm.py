@@ -1,8 +1,8 @@
-"""writeXenHVMconf: a configuration with which firmware boots the VPS's disk, or a CD: one of its own ISOs.
+"""writeXenHVMconf: a configuration with which firmware boots the VPS's disk, or a CD: one of its own ISOs, or of the node's library.
 
 An ISO lies where its owner may replace it at any time, by a link to another's disk too. So the
 configuration names not that path but a second name of the very file, in a directory that only root
-can write; an ISO's name never gets into a configuration. The screen is VNC with a password, where
+can write; an owner's name for it never gets into a configuration. The library is root's alone, and is read where it lies. The screen is VNC with a password, where
 the node's QEMU can compare one; else it is at a socket that nobody but root can reach.
 """
 
@@ -11,10 +11,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from dtcxen_soap import configfile, disks
+from dtcxen_soap import accounts, configfile, disks, firstboot, seeddisk
 from dtcxen_soap.answers import ConfigWritten
 from dtcxen_soap.errors import Missing, ParameterFault, Refused
-from dtcxen_soap.facts import Facts, IsoFact, Need, NeedDisks, NeedDomu, NeedInstall, NeedIsos, NeedQemu, NeedTenancy
+from dtcxen_soap.facts import Facts, IsoFact, Need, NeedDisks, NeedDomu, NeedInstall, NeedIsos, NeedKeys, NeedQemu, NeedTenancy
+from dtcxen_soap.firstbootfacts import NeedFirstboot
 from dtcxen_soap.plans import MakeDirectory, PinFile, Plan, RemoveFile, Step
 from dtcxen_soap.requests import HvmConfig
 from dtcxen_soap.settings import Settings
@@ -25,22 +26,27 @@ _MOST_TOLD = 20
 
 
 def needs(request: HvmConfig, settings: Settings) -> tuple[Need, ...]:
-    """The disks, what runs, the ISOs, and what the node can."""
+    """The disks, what runs, the ISOs, what the node can, and what guests are told."""
     vps = request.vps
-    return NeedDisks(vps), NeedDomu(vps), NeedIsos(vps), NeedInstall(vps), NeedQemu(), NeedTenancy(vps)
+    keys = (NeedKeys(request.ssh_keys),) if request.ssh_keys else ()
+    return NeedDisks(vps), NeedDomu(vps), NeedIsos(vps), NeedInstall(vps), NeedQemu(), NeedTenancy(vps), NeedFirstboot(vps), *keys
 
 
 def plan(request: HvmConfig, settings: Settings, facts: Facts) -> Plan:
     """Write the configuration. Raises Refused, Missing, Busy or Failed before anything is planned."""
     _refuse(request, settings, facts)
     iso = _iso(request, facts)
-    vps = _vps(request, settings, facts)
+    vps = _vps(request, iso, settings, facts)
+    pinned = iso is not None and not iso.library
+    tells = bool(vps.seed)
     steps = (
-        configfile.must_be_down(vps.id, facts), *_screens(request, settings),
+        configfile.must_be_down(vps.id, facts), *_screens(request, settings), *(seeddisk.make_steps(request, settings, facts) if tells else ()),
         *configfile.steps(vps, settings, facts, autostart=request.boots_disk),
-        *(_pin(iso, request, settings) if iso else ()),
+        *(seeddisk.swap_steps(request, settings, facts) if tells else ()),
+        *(_pin(iso, request, settings) if iso and pinned else ()),
         *configfile.keep_previous(vps.id, settings, facts),
-        *(() if iso else _unpin(request, settings)))
+        *seeddisk.end_steps(request, settings, facts, made=tells),
+        *(() if pinned else _unpin(request, settings)))
     return Plan(f"configure VPS {vps.id} for HVM, booting {request.boot}", steps, ConfigWritten(
         disks.config_path(vps.id, settings), settings.vnc_listen if request.vnc_password else _socket(request, settings)))
 
@@ -54,7 +60,9 @@ def _refuse(request: HvmConfig, settings: Settings, facts: Facts) -> None:
         raise Refused(ParameterFault(_OPERATION, "vps", "InvalidParameter", f"VPS {request.vps} is blocked: {facts.tenancy.blocked}", "killVPSDisk first"))
     if facts.disk(DiskRole.ROOT) is None:
         raise Missing(f"{_OPERATION}: VPS {request.vps} has no root disk: call setupVPSDisk first")
-    faults = (*_unable(request, settings, facts), *_no_iso(request, facts))
+    firstboot.refuse_unready(_OPERATION, facts.firstboot)
+    accounts.refuse_bad_keys(_OPERATION, "sshKeys", facts)
+    faults = (*_unable(request, settings, facts), *_no_iso(request, facts), *_too_many(request, settings, facts))
     if faults:
         raise Refused(*(ParameterFault(_OPERATION, parameter, "InvalidParameter", problem, expected) for parameter, problem, expected in faults))
 
@@ -67,6 +75,8 @@ def _unable(request: HvmConfig, settings: Settings, facts: Facts) -> Iterator[tu
         yield ("", "this node has no QEMU for HVM guests", "the package qemu-system-xen on the node")
     if request.firmware == "uefi" and not facts.qemu.uefi:
         yield ("firmware", "uefi: this node has no such firmware", "bios, or the package ovmf on the node")
+    if seeddisk.wanted(request, facts) and seeddisk.PROGRAM not in facts.node.commands:
+        yield ("", "this node cannot make the disk that tells the guest its keys, data and first-boot snippets", f"the package {seeddisk.PROGRAM} on the node")
     if request.vnc_password is not None and facts.qemu.path and not facts.qemu.vnc_passwords:
         yield ("vncPassword", f"{facts.qemu.path} of this node was built without what VNC passwords need, as Debian's is, and would not start",
                       f"no_vnc: root of the node reaches the screen at {disks.screen_path(request.vps, settings)}")
@@ -84,6 +94,14 @@ def _no_iso(request: HvmConfig, facts: Facts) -> Iterator[tuple[str, str, str]]:
         yield ("boot", f"{request.boot!r} is no ISO of VPS {request.vps}", f"hdd, or one of its ISOs: {', '.join(names) or 'it has none'}")
 
 
+def _too_many(request: HvmConfig, settings: Settings, facts: Facts) -> Iterator[tuple[str, str, str]]:
+    """Where the file system keeps no quota an owner who has more than allowed boots none of it."""
+    iso, limit = _iso(request, facts), settings.iso_quota_mib.bytes
+    used = sum(each.size_bytes for each in facts.isos if not each.library)
+    if iso and not iso.library and 0 < limit < used:
+        yield ("boot", f"the ISOs of VPS {request.vps} use {used >> 20} MiB, and may use {limit >> 20} MiB (iso_quota_mib)", "hdd, an ISO of the node's library, or fewer ISOs")
+
+
 # -- what is written ------------------------------------------------------------------------------
 
 
@@ -92,13 +110,14 @@ def iso_path(request: HvmConfig, settings: Settings) -> str:
     return disks.pinned_iso_path(request.vps, settings)
 
 
-def _vps(request: HvmConfig, settings: Settings, facts: Facts) -> Vps:
+def _vps(request: HvmConfig, iso: IsoFact | None, settings: Settings, facts: Facts) -> Vps:
     options = HvmOptions(
-        "" if request.boots_disk else iso_path(request, settings), request.firmware or "bios", request.vnc_password, settings.vnc_listen,
+        "" if iso is None else iso.path if iso.library else iso_path(request, settings), request.firmware or "bios", request.vnc_password, settings.vnc_listen,
         _socket(request, settings))
     nic = Nic(configfile.mac(request.vps, settings, facts), request.addresses, settings.xen_bridge)
     return Vps(
-        request.vps, request.ram, tuple(disks.disk(found) for found in facts.disks), nic, BootMode.HVM, vcpus=facts.domu.config_vcpus, hvm=options)
+        request.vps, request.ram, tuple(disks.disk(found) for found in facts.disks), nic, BootMode.HVM, vcpus=facts.domu.config_vcpus, hvm=options,
+        seed=disks.cloud_seed_path(request.vps, settings) if seeddisk.wanted(request, facts) else "")
 
 
 def _socket(request: HvmConfig, settings: Settings) -> str:

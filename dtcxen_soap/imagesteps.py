@@ -28,7 +28,7 @@ class MakingImage(OneStep):
 
 @dataclass(frozen=True, kw_only=True)
 class KeepImage(OneStep):
-    """Put the finished image `source` into the cache with its manifest: what it was `made_from`, and what `programs` (asked by --version) made it.
+    """Put the finished image `source` into the cache with its manifest: what it was `made_from`, and what the commands of `tools` say of the programs that made it.
 
     Images of others go, the one that was not used for longest first, until all together have at most `most_bytes`.
     """
@@ -38,7 +38,7 @@ class KeepImage(OneStep):
     os_type: str
     source: str
     made_from: tuple[tuple[str, str], ...]
-    programs: tuple[str, ...]
+    tools: tuple[tuple[str, ...], ...]
     most_bytes: int
 
 

@@ -27,11 +27,12 @@ _CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 1 << 18
 
 @dataclass(frozen=True)
 class Mount:
-    """One line of mountinfo: where, and the device that is mounted, by name and by number ("253:0")."""
+    """One line of mountinfo: where, the device that is mounted, by name and by number ("253:0"), and the file system's options."""
 
     at: str
     source: str
     device: str
+    options: frozenset[str]
 
 
 def table() -> tuple[Mount, ...]:
@@ -42,7 +43,7 @@ def table() -> tuple[Mount, ...]:
 
 def _parse(line: str) -> Mount:
     words = line.split(" ")
-    return Mount(_plain(words[4]), _plain(words[words.index("-") + 2]), words[2])
+    return Mount(_plain(words[4]), _plain(words[words.index("-") + 2]), words[2], frozenset(words[-1].split(",")))
 
 
 def _plain(word: str) -> str:
@@ -58,6 +59,13 @@ def below(prefix: str) -> tuple[str, ...]:
 def _below(prefix: str) -> list[Mount]:
     real = os.path.realpath(prefix)
     return [mount for mount in reversed(table()) if mount.at == real or mount.at.startswith(real.rstrip("/") + "/")]
+
+
+def mount_of(path: str) -> Mount:
+    """The mount that `path` lies on, or would lie on: the last of those whose mount point is nearest above it."""
+    real = os.path.realpath(path)
+    above = [mount for mount in table() if mount.at == "/" or real == mount.at or real.startswith(f"{mount.at}/")]
+    return max(reversed(above), key=lambda mount: len(mount.at))
 
 
 def mounted_at(path: str) -> bool:

@@ -387,6 +387,15 @@ class TreePassword(OneStep):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TreeHostKey(OneStep):
+    """Give the tree an RSA key of its own for its sshd, made by us: `path` and `path`.pub; no guest program runs, and the key is in no step."""
+
+    tree: str
+    path: str
+    comment: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Look(OneStep):
     """Look at the tree that earlier steps made, then plan the rest with `decide`, a pure function.
 
@@ -423,7 +432,7 @@ class ServicesOff(OneStep):
 Hold = Mounted | ServicesOff | MakingImage
 Action = (
     Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
-    | CheckTarball | CheckDigest | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | Look
+    | CheckTarball | CheckDigest | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | TreeHostKey | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
     | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow | KeepImage | VerifyImage | CloneImage
 )
@@ -453,6 +462,7 @@ class Plan:
     An `answer` that is an error of errors.py is raised once the steps are done (a refusal that must leave a mark). `on_error` runs after
     the rollback of a failed plan (error hooks); Run steps there get the failed step and the reason as DTCXEN_FAILED_STEP and DTCXEN_REASON.
     `notes` go to the log first. `proof` runs once the plan has succeeded: when it fails the job has failed, and says what is `unproven`, but nothing is undone.
+    `outcome` is the word of a job that is done.
     `later` goes on as a job that holds the VPS, after the call was answered; whoever changes the VPS next ends it. `leaves_work` asks for housekeeping soon.
     """
 
@@ -463,6 +473,7 @@ class Plan:
     notes: tuple[str, ...] = field(default=())
     proof: tuple[Step, ...] = ()
     unproven: str = ""
+    outcome: str = ""
     later: Plan | None = None
     leaves_work: bool = False
 

@@ -40,8 +40,8 @@ def iso_needs(request: req.ListIsos, settings: Settings) -> tuple[Need, ...]:
 
 def isos(request: req.ListIsos, settings: Settings, facts: Facts) -> answers.IsoList:
     """listISOs."""
-    rows = tuple(answers.Iso(iso.name, iso.size_bytes, iso.changed) for iso in facts.isos)
-    return answers.IsoList(rows, sum(iso.size_bytes for iso in rows), settings.iso_quota_mib.bytes)
+    rows = tuple(answers.Iso(iso.name, iso.size_bytes, iso.changed, iso.library) for iso in facts.isos)
+    return answers.IsoList(rows, sum(iso.size_bytes for iso in rows if not iso.library), settings.iso_quota_mib.bytes)
 
 
 def ping_needs(request: req.PingAll, settings: Settings) -> tuple[Need, ...]:

@@ -97,7 +97,7 @@ class Reinstall(Request):
     """Install an operating system on the disks of a VPS."""
 
     vps: VpsId = _parameter(types.VPS, "vps", "vpsname", "The VPS.")
-    os_type: str = _parameter(types.OS_TYPE, "osType", "ostype", "debian, or the name of a bundle or of a description in os.d.")
+    os_type: str = _parameter(types.OS_TYPE, "osType", "ostype", "debian, debian-dtc, manual, netbsd, xenhvm, or the name of a bundle, an appliance, a description in os.d.")
     expected_disk: Mib | None = _parameter(types.DISK_SIZE, "", "hddsize", "Sign-up form: must equal the root disk's size in MiB.", optional=True, rpc_only=True)
     ram: Mib = _parameter(types.RAM_SIZE, "ramSizeMib", "ramsize", "RAM in MiB.")
     password: Secret = _parameter(types.PASSWORD, "password", "password", "Password of root inside the VPS.", secret=True)
@@ -197,6 +197,10 @@ class HvmConfig(Request):
         types.VNC_PASSWORD, "vncPassword", "vncpassword", "Password of the screen; no_vnc, empty or absent: only root of the node reaches it.", optional=True, secret=True)
     boot: str = _parameter(types.BOOT_FROM, "boot", "howtoboot", "hdd, or the exact name of one of the VPS's ISOs.")
     firmware: str | None = _parameter(types.FIRMWARE, "firmware", "", "bios or uefi; bios when absent.", optional=True)
+    ssh_keys: tuple[str, ...] | None = _parameter(
+        types.SSH_KEYS, "sshKeys", "", "SSH public keys, one a line, that a guest with cloud-init lets in; those of the call before when absent.", optional=True)
+    user_data: Secret | None = _parameter(
+        types.USER_DATA, "userData", "", "A script, or #cloud-config, for a guest with cloud-init; that of the call before when absent.", optional=True, secret=True)
     plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
 
     @property

@@ -89,7 +89,7 @@ def files(seed: Seed) -> tuple[tuple[str, str], ...]:
         ("motd", motd(seed)),
         ("meta-data", _json({"instance-id": seed.hostname, "local-hostname": seed.hostname})),
         ("user-data", "#cloud-config\n" + _json({"disable_root": False, "ssh_pwauth": True, "ssh_authorized_keys": list(seed.keys)})),
-        ("network-config", _json(_netplan(seed))))
+        ("network-config", _json(netplan(seed.mac, seed.network))))
 
 
 def _lines(seed: Seed) -> str:
@@ -128,11 +128,12 @@ The VPS's own disks are not mounted:
 """
 
 
-def _netplan(seed: Seed) -> dict[str, object]:
+def netplan(mac: MacAddress, network: Network) -> dict[str, object]:
+    """The network as cloud-init reads it, version 2; the card is known by its address."""
     routes = [{"to": "0.0.0.0/0" if route.gateway.version == 4 else "::/0", "via": str(route.gateway), **({"on-link": True} if route.onlink else {})}
-              for route in seed.network.routes]
-    card = {"match": {"macaddress": str(seed.mac)}, "addresses": [str(address) for address in seed.network.addresses], "routes": routes,
-            "nameservers": {"addresses": [str(server) for server in seed.network.dns]}}
+              for route in network.routes]
+    card = {"match": {"macaddress": str(mac)}, "addresses": [str(address) for address in network.addresses], "routes": routes,
+            "nameservers": {"addresses": [str(server) for server in network.dns]}}
     return {"version": 2, "ethernets": {"eth0": card}}
 
 

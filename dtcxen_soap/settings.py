@@ -200,6 +200,10 @@ class Settings:
     debian_components: tuple[str, ...] = _setting(_packages, "main", "Components of debian_repo.")
     debian_keyring: str = _setting(_optional(_path), "", "Keyring that must have signed the release; empty: Debian's own archive keyring.")
     debian_added_debs: tuple[str, ...] = _setting(_packages, "openssh-server", "Packages installed beside the base system.")
+    dtc_panel_source: str = _setting(
+        _text(r"[\x20-\x7e]{0,500}", "a line of sources.list"), "",
+        "Where OS type debian-dtc gets the panel: a line of sources.list with signed-by, a keyring of the node; empty: there is no debian-dtc.")
+    dtc_panel_packages: tuple[str, ...] = _setting(_packages, "dtc-toaster", "Packages that make a Debian the panel.")
     centos_added_rpms: tuple[str, ...] = _setting(_packages, "", "Packages installed beside those of os.d/centos.toml.")
 
     GATEWAY: tuple[IpAddress, ...] = _setting(_addresses, "", "Gateway of VPSes when the caller names none; at most one per IP version.", group="Guest network")
@@ -212,7 +216,8 @@ class Settings:
 
     hook_timeout_seconds: int = _setting(_number(1, 86400), "300", "Longest time that one hook may take.", group="Hooks, ISOs, accounts")
     firstboot_timeout_seconds: int = _setting(_number(1, 86400), "900", "Longest time that one first-boot snippet may take inside a new VPS.")
-    iso_quota_mib: Mib = _setting(_mib(0, 1 << 30), "0", "Space for the ISOs of one VPS as listISOs reports it; 0: no limit.")
+    iso_library: str = _setting(_path, "/var/lib/dtc-xen/isos", "The admin's ISOs, which every VPS may boot: files that root owns and nobody else may change.")
+    iso_quota_mib: Mib = _setting(_mib(0, 1 << 30), "0", "Space for the ISOs that one owner uploads, kept by the file system where it has quotas; 0: no limit.")
     manage_accounts: bool = _setting(_yes_no, "yes", "no: no system users are made for VPS owners.")
     console_shell: str = _setting(_path, "/usr/lib/dtcxen-soap/console", "Login shell of the console users: the program that opens a VPS's console, and nothing else.")
     iso_upload: bool = _setting(_yes_no, "yes", "no: owners get no account (xenNN-iso, SFTP only) to upload ISOs with.")

@@ -109,8 +109,8 @@ class Survey:
                 return {"qemu": survey_qemu.qemu(self._dom0)}
             case NeedHooks(operation):
                 return {"hooks": survey_programs.hooks(settings, operation)}
-            case NeedFirstboot():
-                return {"firstboot": survey_firstboot.firstboot(settings)}
+            case NeedFirstboot(vps, os_type):
+                return {"firstboot": survey_firstboot.firstboot(settings, vps, os_type)}
             case NeedIsos(vps):
                 return {"isos": survey_isos.isos(settings, vps)}
             case NeedPings():
@@ -155,10 +155,12 @@ class Survey:
         }
 
     def _install(self, os_type: str, settings: Settings) -> Found:
+        app = survey_firstboot.appliance(settings, os_type)
+        base = app.depends if app else os_type
         return {
             "node": survey_node.node(self._dom0, settings),
-            "bundle": survey_programs.bundle(settings, os_type),
-            "os_type": survey_ostypes.os_type(settings, os_type),
+            "bundle": survey_programs.bundle(settings, base),
+            "os_type": survey_ostypes.os_type(settings, base),
             "cache": ImageCache(self._dom0.images(settings.image_cache), self._dom0.free_bytes(settings.image_cache)) if os_type else ImageCache(),
             "taken_macs": survey_domu.taken_macs(self._dom0, settings),
         }

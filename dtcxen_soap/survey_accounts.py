@@ -6,8 +6,8 @@ import os
 import re
 import stat
 
-from dtcxen_soap import accounts
-from dtcxen_soap.accountfacts import AccountFact, AccountsFact, KeyFact
+from dtcxen_soap import accounts, isoquota
+from dtcxen_soap.accountfacts import AccountFact, AccountsFact, KeyFact, QuotaFact
 from dtcxen_soap.dom0 import Dom0, Unwatched
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.plans import Run
@@ -25,7 +25,14 @@ def accounts_of(dom0: Dom0, settings: Settings, vps: VpsId) -> AccountsFact:
     """The users of this VPS that the node's own files name; what other sources of users know is useradd's to refuse."""
     return AccountsFact(
         users(dom0, (accounts.console_user(vps), accounts.upload_user(vps))), _text(dom0, accounts.sudo_rule_path(vps)),
-        dom0.exists(accounts.home(vps, settings)), _signs_in(dom0, settings.htpasswd_file, vps.name), tuple(_lacking(dom0, settings)) if settings.manage_accounts else ())
+        dom0.exists(accounts.home(vps, settings)), _signs_in(dom0, settings.htpasswd_file, vps.name), tuple(_lacking(dom0, settings)) if settings.manage_accounts else (),
+        _quota(dom0, settings))
+
+
+def _quota(dom0: Dom0, settings: Settings) -> QuotaFact:
+    """What the file system of the homes would keep."""
+    at, options = dom0.mount_of(settings.ttyssh_home)
+    return isoquota.found(options, at, dom0.commands(isoquota.COMMANDS))
 
 
 def users(dom0: Dom0, names: tuple[str, ...]) -> dict[str, AccountFact]:

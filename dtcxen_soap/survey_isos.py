@@ -1,4 +1,4 @@
-"""ISOs in the homes of VPS owners: hostile ground, where a name may be a link, a pipe or a lie.
+"""ISOs in the homes of VPS owners, hostile ground, where a name may be a link, a pipe or a lie; and those of the node's library.
 
 Directories are opened one by one from ttyssh_home on, never through a link; a file counts only
 when it is regular and begins as ISO 9660 says (ECMA-119, 8.1: "CD001" in the first volume descriptor).
@@ -6,8 +6,10 @@ when it is regular and begins as ISO 9660 says (ECMA-119, 8.1: "CD001" in the fi
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -18,6 +20,7 @@ from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import VpsId
 
 SIGNATURE = b"CD001"
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 SIGNATURE_AT = 32769
 MOST = 1000
 MOST_ENTRIES = 20_000
@@ -27,16 +30,35 @@ _LAST_SECOND = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 def isos(settings: Settings, vps: VpsId) -> tuple[IsoFact, ...]:
-    """The ISOs in the VPS's iso/, and those in its home, where the original had them; by name, at most MOST.
+    """The ISOs in the VPS's iso/, those in its home, where the original had them, and the node's library; by name, at most MOST of its own.
 
-    A name that is in both means the one in iso/.
+    A name that is in several means the first: an owner's own ISO comes before the library's of the same name.
     """
     found: dict[str, IsoFact] = {}
     for folders in ((vps.name, "iso"), (vps.name,)):
         for iso in _in_directory(settings.ttyssh_home, folders):
             if len(found) < MOST:
                 found.setdefault(iso.name, iso)
+    for iso in library(settings):
+        found.setdefault(iso.name, iso)
     return tuple(found[name] for name in sorted(found))
+
+
+def library(settings: Settings) -> tuple[IsoFact, ...]:
+    """The admin's ISOs: those whose name needs no quoting, in a directory that, like each of them, only root may change."""
+    if not _only_roots(settings.iso_library):
+        return ()
+    found = itertools.islice(_in_directory(settings.iso_library, ()), MOST)
+    return tuple(dataclasses.replace(iso, library=True) for iso in found if _PLAIN_NAME.fullmatch(iso.name) and _only_roots(iso.path))
+
+
+def _only_roots(path: str) -> bool:
+    """Whether nobody but root, or who tries this node out as himself, may change it."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    return status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022
 
 
 def _in_directory(top: str, folders: tuple[str, ...]) -> Iterator[IsoFact]:

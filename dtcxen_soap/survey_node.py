@@ -15,7 +15,7 @@ from dtcxen_soap.xen import bootmode
 
 COMMANDS = (
     "mkfs.ext3", "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "mkswap", "mount", "umount", "losetup", "chroot", "unshare",
-    "e2fsck", "resize2fs", "tune2fs", "xfs_repair", "btrfs", "setfacl",
+    "e2fsck", "resize2fs", "tune2fs", "xfs_repair", "btrfs", "setfacl", "xorriso",
     "mmdebstrap", "debootstrap", "dnf-3", "curl", "prlimit", "mv", "tar", "gzip", "bzip2", "xz", "zstd", "sh", "bash")
 KERNEL_NAMES = ("vmlinuz-", "vmlinux-", "initrd.img-", "initramfs-")
 KEYRING_DIRECTORIES = ("/usr/share/keyrings", "/etc/apt/keyrings", "/etc/apt/trusted.gpg.d")

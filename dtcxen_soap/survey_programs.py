@@ -54,7 +54,7 @@ def bundle(settings: Settings, name: str) -> BundleFact | None:
     tarballs = tuple(each for each in files if each.endswith(TARBALLS))
     manifest = (MANIFEST,) if MANIFEST in files else ()
     said = _manifest(f"{path}/{MANIFEST}", tarballs) if manifest else _Manifest()
-    unsafe = tuple(_objections(settings.os_dir, path, (*sorted(scripts), *tarballs, *manifest)))
+    unsafe = tuple(objections(settings.os_dir, path, (*sorted(scripts), *tarballs, *manifest)))
     return BundleFact(name, path, scripts, tarballs, unsafe, said.mode, said.problems, said.unpacks, tuple(_identity(f"{path}/{each}") for each in tarballs), said.digests)
 
 
@@ -101,8 +101,8 @@ def _promised(manifest: Mapping[str, object], tarballs: tuple[str, ...]) -> tupl
     return (), (f"{_TARBALL} and {_DIGEST} promise {json.dumps(digest[:100])} of {json.dumps(tarball[:100])}, and there is no such file or SHA-256",)
 
 
-def _objections(os_dir: str, path: str, used: tuple[str, ...]) -> Iterator[str]:
-    """What others could have changed of a bundle: whatever lies in it, since its scripts may read it, and the way to it."""
+def objections(os_dir: str, path: str, used: tuple[str, ...]) -> Iterator[str]:
+    """What others could have changed of a bundle, or of an appliance: whatever lies in it, since its scripts may read it, and the way to it."""
     inside = (os.path.join(folder, each) for folder, folders, files in os.walk(path) for each in (*folders, *files))
     for each in dict.fromkeys((path, *(f"{path}/{name}" for name in used))):
         if leads_out(each, os_dir):

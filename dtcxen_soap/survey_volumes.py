@@ -48,11 +48,21 @@ def volumes(dom0: Dom0) -> Volumes:
         if ran.code:
             return Volumes(LvmFact(trouble=f"{argv[0]} ended with code {ran.code}"))
         reports.append(ran.output)
+        if argv == lvm.VGS and _no_groups(ran.output):
+            return Volumes(LvmFact())
     try:
         groups, found = lvm.parse_groups(reports[0]), lvm.parse_volumes(reports[1])
     except ValueError as error:
         return Volumes(LvmFact(trouble=str(error)))
     return Volumes(LvmFact(lvm.volume_groups(groups, found)), found)
+
+
+def _no_groups(report: str) -> bool:
+    """Without a group there is no volume to ask for."""
+    try:
+        return not lvm.parse_groups(report)
+    except ValueError:
+        return False
 
 
 def disks(dom0: Dom0, found: Volumes, settings: Settings, vps: VpsId, named: tuple[str, ...]) -> tuple[DiskFact, ...]:

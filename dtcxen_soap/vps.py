@@ -199,7 +199,7 @@ class Vps:
 
     `kernel` is what dom0 loads: GRUB's image in the grub modes, "" for pygrub and hvm. `hvm` is set
     in that mode only. `on_reboot` is xl's word, for a crash too. `seed` is a small disk that the guest
-    only reads (xvdc). `pvh`: a direct kernel is started as a PVH guest, else as a PV one.
+    only reads (xvdc; a CD of an HVM guest). `pvh`: a direct kernel is started as a PVH guest, else as a PV one.
     """
 
     id: VpsId

@@ -32,7 +32,7 @@ from dtcxen_soap.plans import MakeAccount, Run
 from dtcxen_soap.processes import Ran, Watch, unheard
 from dtcxen_soap.terminals import Terminal
 from dtcxen_soap.tree import Tree
-from dtcxen_soap.vps import Mib
+from dtcxen_soap.vps import Mib, Secret
 
 Answer = Ran | str | BaseException | Callable[[tuple[str, ...]], "Ran | str"]
 """What a command answers: a Ran, its output (code 0), an exception to raise, or a function of argv."""
@@ -126,6 +126,7 @@ class ScriptedDom0(Dom0):
         self.members: dict[str, tuple[Member, ...]] = {}
         self.golden: dict[str, tuple[GoldenImage, ...]] = {}
         self.free = 1 << 40
+        self.homes_mount: tuple[str, frozenset[str]] = ("/", frozenset({"rw"}))
         self.kernel_release = "6.1.0-test"
         self.node_name = "node.example.com"
         self.strict = True
@@ -436,6 +437,12 @@ class ScriptedDom0(Dom0):
 
     def tree(self, root: str) -> ScriptedTree:
         return ScriptedTree(root, self)
+
+    def new_host_key(self) -> tuple[Secret, str]:
+        return Secret("-----BEGIN OPENSSH PRIVATE KEY-----\n"), "ssh-rsa AAAA"
+
+    def mount_of(self, path: str) -> tuple[str, frozenset[str]]:
+        return self.homes_mount
 
     def images(self, directory: str) -> tuple[GoldenImage, ...]:
         return self.golden.get(directory, ())

@@ -24,12 +24,13 @@ WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts",
 
 LAYERS = {
     "words": WORDS,
-    "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "firstboot", "cloudseed", "fsck", "hvm", "bsd", "rollback", "rescueseed",
-             "rescue", "rescuesystem", "diskimages", "partitions", "pack", "ovm",
-             "reports", "perfdata", "power", "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
-    "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy", "shadow",
-             "sparsefiles", "tarballs", "imagemounts", "staging", "packing",
-             "ramdisk", "claims", "terminals", "qmp", "dom0", "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey", "sampler"),
+    "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "firstboot", "cloudseed", "seeddisk", "fsck", "hvm", "bsd", "rollback", "rescueseed",
+             "rescue", "rescuesystem", "diskimages", "partitions", "pack", "ovm", "reports", "perfdata", "power", "isoquota",
+             "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
+    "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy",
+             "shadow", "sparsefiles", "tarballs", "imagemounts", "staging", "packing",
+             "hostkeys", "ramdisk", "claims", "terminals", "qmp",
+             "dom0", "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey", "sampler"),
     "engine": ("actions", "execute", "recover", "workers", "jobs"),
     "catalogue": ("operations",),
     "shells": ("wire", "daemonlog", "daemon", "cli", "__main__"),
@@ -45,8 +46,9 @@ MAY_IMPORT = {
     "catalogue": {"words", "pure"},
     "shells": set(LAYERS),
 }
-REACHES_ACROSS = {"install.reinstall", "install.network", "install.firstboot", "install.clouddata", "disks", "stores", "volumes", "power", "fsck", "configfile", "hvm",
-                  "bsd", "rollback", "rescue", "rescuesystem", "pack", "ovm", "upgrade.owners"}
+REACHES_ACROSS = {"install.reinstall", "install.byhand", "install.rootdisk", "install.network",
+                  "install.firstboot", "install.clouddata", "install.appliance", "accounts", "disks", "stores", "volumes", "power", "fsck",
+                  "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "pack", "ovm", "upgrade.owners"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch", "imagemounts", "staging", "packing"}
 """Rooms of the edge that use a tool's pure half: its command lines, and what its answers say."""
@@ -58,11 +60,11 @@ OWNERS = {
     "marshal": (),
     "shelve": (),
     "multiprocessing": (),
-    "ctypes": ("confine", "mounts", "tree", "treecopy", "processes"),
+    "ctypes": ("confine", "mounts", "goldenimages", "tree", "treecopy", "processes"),
     "signal": ("processes", "confine", "daemon", "cli"),
     "sqlite3": ("journal",),
     "threading": ("workers", "jobs", "journal"),
-    "concurrent": ("jobs", "goldenimages", "wire", "daemon"),
+    "concurrent": ("jobs", "goldenimages", "hostkeys", "wire", "daemon"),
     "asyncio": (),
     "socket": ("ping", "qmp", "daemon"),
     "ssl": (),

@@ -33,6 +33,9 @@ SOAP users; bcrypt is written, older hashes are read.
 .I /etc/dtc\-xen/hooks/
 Programs around operations, in
 .IR operation \-{pre,post,error}.d .
+.TP
+.I /etc/dtc\-xen/firstboot.d/
+What every new system runs once, inside itself, at its first boot.
 .SH SEE ALSO
 .BR xl.cfg (5),
 .BR htpasswd (1)

@@ -76,7 +76,7 @@ def recipe(bundle: BundleFact, settings: Settings) -> Recipe | None:
     if len(bundle.tarballs) != 1 or (INSTALL in bundle.scripts and not bundle.unpacks):
         return None
     return Recipe(
-        made_from=(("bundle", bundle.name), *(("tarball", each) for each in bundle.identity)), fill=lambda tree: (_unpack(bundle, tree, settings),), programs=("tar",),
+        made_from=(("bundle", bundle.name), *(("tarball", each) for each in bundle.identity)), fill=lambda tree: (_unpack(bundle, tree, settings),), tools=(("tar", "--version"),),
         checks=checks(bundle), options="nosuid")
 
 

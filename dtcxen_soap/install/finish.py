@@ -13,14 +13,14 @@ from collections.abc import Callable
 
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import TreeFact
-from dtcxen_soap.install import adminfiles, bootfiles, clouddata, console, firstboot, fstab, guestkernel, identity, network
+from dtcxen_soap.install import adminfiles, appliance, bootfiles, clouddata, console, firstboot, fstab, guestkernel, identity, network
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import Look, Step, TreeWrite
 from dtcxen_soap.vps import BootMode
 
 __all__ = ["LOOK_HEADS", "LOOK_PATHS", "LOOK_TEXTS", "Guest", "finish", "look"]
 
-_ROOMS = (fstab, bootfiles, guestkernel, identity, network, console, adminfiles, clouddata, firstboot)
+_ROOMS = (fstab, bootfiles, guestkernel, identity, network, console, adminfiles, clouddata, appliance, firstboot)
 LOOK_TEXTS = tuple(dict.fromkeys(path for room in _ROOMS for path in room.TEXTS))
 """Files whose text Look must hand over."""
 LOOK_PATHS = tuple(dict.fromkeys(("etc", *(pattern for room in _ROOMS for pattern in room.GLOBS))))
@@ -46,7 +46,8 @@ def finish(guest: Guest, *, own_network: bool = False) -> Callable[[TreeFact], t
         boot = bootfiles.steps(guest, tree)
         return (
             *fstab.steps(guest, tree), *boot, *guestkernel.steps(guest, _after(tree, boot)), *identity.steps(guest, tree), *net, *console.steps(guest, tree),
-            *adminfiles.steps(guest, tree), *clouddata.steps(guest, tree), *firstboot.steps(guest, tree), *_modules(guest), *identity.host_keys(guest, tree))
+            *adminfiles.steps(guest, tree), *clouddata.steps(guest, tree), *appliance.steps(guest, tree), *firstboot.steps(guest, tree),
+            *_modules(guest), *identity.package_keys(guest, tree), *identity.host_keys(guest, tree))
     return decide
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dtcxen_soap import firstboot
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import TreeFact
-from dtcxen_soap.firstboot import DIRECTORY, INIT_SCRIPTS, NAME, RC_DIRECTORIES, RUN, RUNLEVELS, STARTED, UNIT, WAITING, WANTED
+from dtcxen_soap.firstboot import ANSWERS, DIRECTORY, INIT_SCRIPTS, NAME, PASSWORD_FILE, RC_DIRECTORIES, RUN, RUNLEVELS, STARTED, UNIT, WAITING, WANTED
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.plans import Content, Step, TreeDirectory, TreeRemove, TreeSymlink, TreeWrite
 
@@ -20,8 +20,11 @@ _RUNLEVEL_DIRECTORIES = tuple(tuple(f"{top}{level}.d".lstrip("/") for level in R
 _SCRIPT_DIRECTORIES = tuple(path.lstrip("/") for path in INIT_SCRIPTS)
 _HOME = DIRECTORY.lstrip("/")
 _PRIVATE, _PROGRAM = 0o600, 0o700
+_READ = tuple(f"{_HOME}/{name}" for name in (PASSWORD_FILE.rpartition("/")[2], ANSWERS))
 TEXTS = ()
-GLOBS = (*_SYSTEMD, _INITTAB, *_SCRIPT_DIRECTORIES, *(path for paths in _RUNLEVEL_DIRECTORIES for path in paths), f"{_HOME}/{RUN}", f"{_HOME}/{WAITING}/*", f"{_HOME}/{STARTED}/*")
+GLOBS = (
+    *_SYSTEMD, _INITTAB, *_SCRIPT_DIRECTORIES, *(path for paths in _RUNLEVEL_DIRECTORIES for path in paths),
+    *_READ, f"{_HOME}/{RUN}", f"{_HOME}/{WAITING}/*", f"{_HOME}/{STARTED}/*")
 
 
 def steps(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
@@ -41,9 +44,10 @@ def _content(guest: Guest) -> tuple[Step, ...]:
     places = tuple(TreeDirectory(why="Have a place for what is run once, for root alone.", tree=guest.tree, path=path, mode=0o700)
                    for path in (_HOME, f"{_HOME}/{WAITING}", f"{_HOME}/{STARTED}"))
     snippets = (write(f"Have the first boot run {each.name}.", f"{WAITING}/{each.name}", each.content, _PROGRAM) for each in guest.snippets)
+    private = (write(f"Have what it reads, for root alone: {each.name}.", each.name, each.content, _PRIVATE) for each in guest.private)
     told = (("DTCXEN_VPS", str(guest.vps.id)), ("DTCXEN_VPS_NAME", guest.vps.id.name), ("DTCXEN_HOSTNAME", guest.hostname), ("DTCXEN_OS_TYPE", guest.os_type))
     runner = write("Have what runs them, each once and for so long only.", RUN, firstboot.runner(guest.snippet_seconds, told), _PROGRAM)
-    return (*places, *snippets, runner)
+    return (*places, *snippets, *private, runner)
 
 
 def _started(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:

@@ -32,14 +32,14 @@ _MENDED = (0, 1)
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a tree is filled, the same for every VPS. `made_from` says all that its content depends on, `programs` what makes it.
+    """How a tree is filled, the same for every VPS. `made_from` says all that its content depends on, `tools` are commands that tell the versions of what makes it.
 
     `checks` come before anything is touched; `fill` takes the path of the empty, mounted tree. `options` are the mount's.
     """
 
     made_from: tuple[tuple[str, str], ...]
     fill: Callable[[str], tuple[Step, ...]]
-    programs: tuple[str, ...] = ()
+    tools: tuple[tuple[str, ...], ...] = ()
     checks: tuple[Step, ...] = ()
     options: str = "nodev,nosuid"
 
@@ -153,7 +153,7 @@ def _shrink(image: str, settings: Settings) -> tuple[Step, ...]:
 def _keep(golden: Golden, image: str, settings: Settings) -> Step:
     return KeepImage(
         why="Keep the image for further installations.", directory=settings.image_cache, key=golden.key, os_type=golden.os_type, source=image,
-        made_from=golden.recipe.made_from, programs=golden.recipe.programs, most_bytes=settings.image_cache_mib.bytes)
+        made_from=golden.recipe.made_from, tools=golden.recipe.tools, most_bytes=settings.image_cache_mib.bytes)
 
 
 def clone_steps(golden: Golden, disk: str, settings: Settings, *, zeroed: bool, destroys: str = "") -> tuple[Step, ...]:

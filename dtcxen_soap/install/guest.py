@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dtcxen_soap.firstbootfacts import Snippet
+from dtcxen_soap.facts import AptSource
+from dtcxen_soap.firstbootfacts import AppFact, Snippet
 from dtcxen_soap.vps import DiskRole, GuestNetwork, IpAddress, Secret, Vps
 
 
@@ -16,7 +17,8 @@ class Guest:
     dom0's host name. `modules` is the directory of dom0 that holds the modules of `kernel_release`,
     "" when there is none; `node_kernel` and `node_ramdisk` are that kernel's files there, "" likewise. The texts are the admin's files, None where there is no such file.
     `snippets` run once, at the first boot, each for `snippet_seconds` at most. `owner_keys` are the owner's
-    SSH keys for root, `cloud_config` is for cloud-init, `instance` names this installation.
+    SSH keys for root, `cloud_config` is for cloud-init, `instance` names this installation. `private` are files with secrets that
+    snippets read, `appliance` and `panel_source` what an appliance finds in the tree.
     """
 
     vps: Vps
@@ -39,6 +41,9 @@ class Guest:
     owner_keys: tuple[str, ...] = ()
     cloud_config: Secret | None = None
     instance: str = ""
+    private: tuple[Snippet, ...] = ()
+    appliance: AppFact | None = None
+    panel_source: AptSource | None = None
 
     @property
     def short_hostname(self) -> str:

@@ -6,9 +6,11 @@ Sources: machine-id(5), hosts(5), ssh-keygen(1), dbus-uuidgen(1).
 
 from __future__ import annotations
 
+import dataclasses
+
 from dtcxen_soap.facts import TreeFact
 from dtcxen_soap.install.guest import Guest
-from dtcxen_soap.plans import Run, Step, TreePassword, TreeRemove, TreeSymlink, TreeWrite
+from dtcxen_soap.plans import Run, Step, TreeHostKey, TreePassword, TreeRemove, TreeSymlink, TreeWrite
 
 HOSTNAME, HOSTS, MACHINE_ID, DBUS_ID = "etc/hostname", "etc/hosts", "etc/machine-id", "var/lib/dbus/machine-id"
 _FULL_NAME_TOO = ("etc/HOSTNAME", "etc/mailname")
@@ -20,8 +22,15 @@ _SEEDS = (
     "boot/loader/random-seed")
 _KEYGEN, _SSHD = "usr/bin/ssh-keygen", ("usr/sbin/sshd", "etc/ssh/sshd_config")
 _HOST_KEYS = "etc/ssh/ssh_host_"
+_PACKAGE_KEYS = (
+    (("etc/ssl/private/ssl-cert-snakeoil.key", "etc/ssl/certs/ssl-cert-snakeoil.pem"), ("/usr/sbin/make-ssl-cert", "generate-default-snakeoil")),
+    (("var/lib/cfengine3/ppkeys/localhost.priv", "var/lib/cfengine3/ppkeys/localhost.pub"), ("/usr/bin/cf-key",)),
+)
+"""Keys that a package made when it was installed, and what of it makes new ones where they are gone: ssl-cert's, cfengine3's."""
 TEXTS = (HOSTNAME, HOSTS)
-GLOBS = (*_FULL_NAME_TOO, _RED_HAT, MACHINE_ID, DBUS_ID, "var/lib/dbus", *_SYSTEMD, *_SEEDS, _KEYGEN, *_SSHD, f"{_HOST_KEYS}*")
+GLOBS = (
+    *(path for paths, argv in _PACKAGE_KEYS for path in (*paths, argv[0].lstrip("/"))),
+    *_FULL_NAME_TOO, _RED_HAT, MACHINE_ID, DBUS_ID, "var/lib/dbus", *_SYSTEMD, *_SEEDS, _KEYGEN, *_SSHD, f"{_HOST_KEYS}*")
 
 _LOCAL = ("localhost", "localhost.localdomain", "localhost4", "localhost4.localdomain4", "localhost6", "localhost6.localdomain6")
 _IPV6_LINES = ("::1\tlocalhost ip6-localhost ip6-loopback", "ff02::1\tip6-allnodes", "ff02::2\tip6-allrouters")
@@ -109,16 +118,30 @@ def _forget(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
         *(TreeRemove(why=f"Remove a seed that the image's other systems have too: /{path}.", tree=guest.tree, path=path) for path in seeds))
 
 
+def package_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
+    """New keys where a package's own were made once for all systems of the image. Without the package's program nothing would make them: they stay."""
+    made: list[Step] = []
+    for paths, argv in _PACKAGE_KEYS:
+        if tree.has(paths[0]) and tree.has(argv[0].lstrip("/")):
+            made += [TreeRemove(why=f"Remove a key that the image's other systems have too: /{path}.", tree=guest.tree, path=path) for path in paths if tree.has(path)]
+            made.append(Run(why=f"Make it anew by {argv[0]}.", argv=argv, chroot=guest.tree, contained=True, timeout_seconds=120, may_fail=True))
+    return tuple(made)
+
+
 def host_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
     """New ssh host keys, made by the guest's own ssh-keygen, confined to the tree.
 
     They are made now since nothing would at the first boot: Debian's sshd does not start without
-    any, and its keys come from the package's configuration only. RSA first, by words that every
-    OpenSSH knows; then all that this one knows (-A is of 2011), which may fail.
+    any, and its keys come from the package's configuration only. Where there is systemd, OpenSSH reads the
+    key that we made ahead, and makes all other kinds that it wants. Elsewhere RSA first, by words that every OpenSSH knows; then -A (of 2011), which may fail.
     """
     if not tree.has(_KEYGEN) or not (any(map(tree.has, _SSHD)) or any(path.startswith(_HOST_KEYS) for path in tree.paths)):
         return ()
+    every = Run(why="Make the system's own ssh host keys.", argv=(f"/{_KEYGEN}", "-A"), chroot=guest.tree, contained=True, timeout_seconds=120)
+    if any(tree.has(path) for path in _SYSTEMD):
+        own = TreeHostKey(why="Give the system an ssh host key of its own.", tree=guest.tree, path=f"{_HOST_KEYS}rsa_key", comment=f"root@{guest.short_hostname}")
+        return own, dataclasses.replace(every, why="Make ssh host keys of all other kinds that it knows.")
     rsa = ("/usr/bin/ssh-keygen", "-q", "-t", "rsa", "-b", "3072", "-N", "", "-C", f"root@{guest.short_hostname}", "-f", f"/{_HOST_KEYS}rsa_key")
     return (
         Run(why="Make the system's own ssh host key.", argv=rsa, chroot=guest.tree, contained=True, timeout_seconds=120),
-        Run(why="Make ssh host keys of all other kinds that it knows.", argv=("/usr/bin/ssh-keygen", "-A"), chroot=guest.tree, contained=True, timeout_seconds=120, may_fail=True))
+        dataclasses.replace(every, why="Make ssh host keys of all other kinds that it knows.", may_fail=True))

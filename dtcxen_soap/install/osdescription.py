@@ -23,7 +23,7 @@ from dtcxen_soap.vps import BootMode, Mib
 
 __all__ = ["BUILT_IN", "SUFFIXES", "Parsed", "parse"]
 
-BUILT_IN = ("debian",)
+BUILT_IN = ("debian", "debian-dtc", "manual", "netbsd", "xenhvm")
 """OS types that settings describe; a file cannot."""
 SUFFIXES = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")
 """How the names of tarballs end; nothing else tells tar(1) how one was packed."""

@@ -11,7 +11,7 @@ import functools
 
 from dtcxen_soap.errors import Failed, ParameterFault, Refused
 from dtcxen_soap.facts import Facts
-from dtcxen_soap.install import bundle, contract, debootstrap, dnf, remotebundle
+from dtcxen_soap.install import bundle, byhand, contract, debootstrap, dnf, remotebundle
 from dtcxen_soap.install import finish as finishing
 from dtcxen_soap.install.golden import Recipe
 from dtcxen_soap.install.guest import Guest
@@ -20,6 +20,9 @@ from dtcxen_soap.planprint import paste
 from dtcxen_soap.plans import Run, Step
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import BootMode
+
+_VERSIONS = {"mmdebstrap": ("mmdebstrap", "--version"), "dnf-3": ("dpkg-query", "--show", "dnf", "rpm")}
+"""What tells an installer's version without touching anything: dnf itself would open the node's own rpm database."""
 
 # -- before anything is touched -------------------------------------------------------------------
 
@@ -34,7 +37,7 @@ def refuse_unready(os_type: str, settings: Settings, facts: Facts) -> None:
     elif os_type == debootstrap.OS_TYPE:
         debootstrap.refuse_unready(settings, facts.node)
     else:
-        known = ", ".join((debootstrap.OS_TYPE, *facts.bundles, *facts.os_types))
+        known = ", ".join((debootstrap.OS_TYPE, *byhand.KINDS, *facts.bundles, *facts.os_types))
         raise Refused(ParameterFault("reinstallOS", "osType", "InvalidParameter", f"{os_type!r} cannot be installed here", f"one of {known}"))
 
 
@@ -70,7 +73,7 @@ def recipe(boot: BootMode, settings: Settings, facts: Facts) -> Recipe | None:
     fill = functools.partial(_system, boot=boot, settings=settings, facts=facts)
     ran = [step for step in fill("TREE") if isinstance(step, Run)]
     described = (("description", facts.os_type.digest),) if facts.os_type else ()
-    return Recipe(made_from=(*described, *((step.argv[0], paste(step.argv[1:])) for step in ran)), fill=fill, programs=tuple(dict.fromkeys(step.argv[0] for step in ran)))
+    return Recipe(made_from=(*described, *((step.argv[0], paste(step.argv[1:])) for step in ran)), fill=fill, tools=tuple(dict.fromkeys(_VERSIONS[step.argv[0]] for step in ran)))
 
 
 def _bundle(settings: Settings, facts: Facts) -> BundleFact | None:

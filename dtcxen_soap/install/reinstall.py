@@ -12,12 +12,13 @@ import dataclasses
 from dataclasses import dataclass
 
 from dtcxen_soap import accounts, cloudseed, configfile, disks, firstboot, power, stores, volumes
-from dtcxen_soap.errors import Failed, Missing, ParameterFault, Refused
+from dtcxen_soap.errors import Failed, ParameterFault, Refused
 from dtcxen_soap.facts import DiskFact, Facts, KeptDisk, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedKeys, NeedMemory, NeedOsList, NeedTenancy
 from dtcxen_soap.firstbootfacts import NeedFirstboot, Snippet
-from dtcxen_soap.install import golden, ostypes
+from dtcxen_soap.install import appliance, byhand, golden, ostypes
 from dtcxen_soap.install.golden import Golden, Recipe
 from dtcxen_soap.install.guest import Guest
+from dtcxen_soap.install.rootdisk import the_root
 from dtcxen_soap.plans import MakeDirectory, Mounted, Plan, Run, Step, WatchBoot
 from dtcxen_soap.requests import Reinstall
 from dtcxen_soap.settings import Settings
@@ -37,10 +38,16 @@ _OPERATION = "reinstallOS"
 
 def needs(request: Reinstall, settings: Settings) -> tuple[Need, ...]:
     """Everything that an installation looks at before it touches anything."""
+    by_hand = byhand.needs(request, settings) if request.os_type in byhand.KINDS else ()
+    return tuple(dict.fromkeys((*_needs(request), *by_hand)))
+
+
+def _needs(request: Reinstall) -> tuple[Need, ...]:
     vps = request.vps
     memory = (NeedMemory(),) if request.start else ()
     keys = (NeedKeys(request.ssh_keys),) if request.ssh_keys else ()
-    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), NeedFirstboot(), *keys, *memory
+    first = NeedFirstboot(os_type=request.os_type)
+    return NeedDisks(vps), NeedDomu(vps), NeedTenancy(vps), NeedInstall(vps, request.os_type), NeedOsList(), NeedAccounts(vps), first, *keys, *memory
 
 
 @dataclass(frozen=True)
@@ -71,10 +78,12 @@ class _Build:
 
 def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
     """The whole installation. Raises Refused, Missing, Busy or Failed before anything is planned."""
+    if request.os_type in byhand.KINDS:
+        return byhand.plan(request, settings, facts)
     root = _refuse(request, settings, facts)
     mode = bootmode.choose(request.boot_mode, ostypes.boot_mode(facts), settings, facts.node)
     recipe = ostypes.recipe(mode, settings, facts)
-    cloned = golden.choose(request.vps, request.os_type, recipe, root.size_bytes, settings, facts)
+    cloned = golden.choose(request.vps, _base(request, facts), recipe, root.size_bytes, settings, facts)
     build = dataclasses.replace(_place(request, root, settings, facts), golden=cloned)
     vps = _vps(request, mode, settings, facts)
     steps = (
@@ -96,20 +105,9 @@ def plan(request: Reinstall, settings: Settings, facts: Facts) -> Plan:
 
 def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
     """Raise whatever speaks against the installation; the root disk to install on."""
-    disks.refuse_in_use(facts, request.vps, _OPERATION)
-    if facts.tenancy.blocked:
-        raise Refused(ParameterFault(_OPERATION, "vps", "InvalidParameter", f"VPS {request.vps} is blocked: {facts.tenancy.blocked}", "killVPSDisk first"))
-    roots = [disk for disk in facts.disks if disk.role is DiskRole.ROOT]
-    if not roots:
-        raise Missing(f"{_OPERATION}: VPS {request.vps} has no root disk: call setupVPSDisk first")
-    if len(roots) > 1:
-        raise Refused(ParameterFault(
-            _OPERATION, "vps", "InvalidParameter", f"VPS {request.vps} has two root disks, {' and '.join(disk.path for disk in roots)}", "one of them: remove the other"))
-    root = roots[0]
-    if request.expected_disk is not None and root.size_bytes != stores.of(root, settings, facts).size_bytes(request.expected_disk):
-        raise Refused(ParameterFault(
-            "reinstallVPSos", "hddsize", "InvalidParameter", f"the root disk has {root.size_bytes >> 20} MiB", f"{root.size_bytes >> 20}, or killVPS first"))
-    ostypes.refuse_unready(request.os_type, settings, facts)
+    root = the_root(request, settings, facts)
+    appliance.refuse_unready(request.os_type, facts.firstboot.app, settings, facts.node)
+    ostypes.refuse_unready(_base(request, facts), settings, facts)
     firstboot.refuse_unready(_OPERATION, facts.firstboot)
     accounts.refuse_bad_keys(_OPERATION, "sshKeys", facts)
     _refuse_user_data(request, settings, facts)
@@ -120,6 +118,11 @@ def _refuse(request: Reinstall, settings: Settings, facts: Facts) -> DiskFact:
         power.refuse_running(_OPERATION, request.vps, facts.domu)
         power.refuse_memory(_OPERATION, request.ram, facts, parameter="ramSizeMib")
     return root
+
+
+def _base(request: Reinstall, facts: Facts) -> str:
+    """The OS type that is put on the disk; an appliance comes on top of it at the first boot."""
+    return appliance.base(request.os_type, facts.firstboot.app)
 
 
 def _refuse_user_data(request: Reinstall, settings: Settings, facts: Facts) -> None:
@@ -227,21 +230,24 @@ def _guest(request: Reinstall, build: _Build, vps: Vps, settings: Settings, fact
     release = bootmode.kernel_release(settings, node)
     kernel, ramdisk = bootmode.node_kernel(settings, node)
     modules = settings.KMOD_PATH or f"/lib/modules/{release}"
-    return Guest(
-        vps=vps, tree=build.tree, os_type=request.os_type, hostname=hostname,
+    made = Guest(
+        vps=vps, tree=build.tree, os_type=_base(request, facts), hostname=hostname,
         network=GuestNetwork(vps.nic, request.gateways(settings), request.dns(settings), settings.onlink_gateway), password=request.password,
         fstype=settings.root_filesystem, kernel_release=release, modules=modules if modules in node.kernels else "", node_kernel=kernel, node_ramdisk=ramdisk,
         motd=node.texts.get("motd"), bashrc=node.texts.get("bashrc"), authorized_keys=node.texts.get("authorized_keys2"), node=node.hostname,
-        snippets=_snippets(request, facts), snippet_seconds=settings.firstboot_timeout_seconds, owner_keys=request.ssh_keys or (),
+        snippets=_snippets(request, settings, facts), snippet_seconds=settings.firstboot_timeout_seconds, owner_keys=request.ssh_keys or (),
         cloud_config=request.user_data if cloudseed.is_cloud_config(request.user_data) else None,
-        instance=cloudseed.instance(vps.id, facts.tenancy.number, facts.now) if facts.now else "")
+        instance=cloudseed.instance(vps.id, facts.tenancy.number, facts.now) if facts.now else "", appliance=facts.firstboot.app,
+        panel_source=appliance.panel_source(settings, node) if not facts.firstboot.app and request.os_type == appliance.DTC else None)
+    return dataclasses.replace(made, private=appliance.private(request.os_type, facts.firstboot.app, made))
 
 
-def _snippets(request: Reinstall, facts: Facts) -> tuple[Snippet, ...]:
+def _snippets(request: Reinstall, settings: Settings, facts: Facts) -> tuple[Snippet, ...]:
     """What the new system runs at its first boot, in this order."""
     script = request.user_data if request.user_data and not cloudseed.is_cloud_config(request.user_data) else None
     return (
         *(Snippet(firstboot.order(firstboot.ADMIN, each.name), each.content) for each in facts.firstboot.snippets),
+        *appliance.snippets(request.os_type, facts.firstboot.app, settings),
         *((Snippet(firstboot.order(firstboot.OWNER, "owner"), script),) if script else ()))
 
 

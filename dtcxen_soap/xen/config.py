@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 
 from dtcxen_soap.vps import BootMode, DiskRole, HvmOptions, Nic, Vps
-from dtcxen_soap.xen.configread import DomuConfig, DomuDisk, parse, texts
+from dtcxen_soap.xen.configread import SEED_CD_DEVICE, DomuConfig, DomuDisk, parse, texts
 
 __all__ = ["DomuConfig", "DomuDisk", "parse", "quote", "render", "texts"]
 
@@ -127,12 +127,14 @@ def _disk_specs(vps: Vps) -> Iterator[str]:
     """The disks in the order of the model, since pygrub reads the first; then what the guest only reads. An HVM guest has its CD drive also when it is empty."""
     devices = _DEVICES.get(vps.boot, {})
     yield from (_disk_spec(devices.get(disk.role, disk.role.value), disk.path, _WRITABLE) for disk in vps.disks)
-    if vps.seed:
+    if vps.seed and vps.boot is not BootMode.HVM:
         yield _disk_spec(SEED_DEVICE, vps.seed, _READ_ONLY)
     if vps.boot is BootMode.HVM:
         iso = vps.hvm.iso if vps.hvm else ""
         drive = f"{CD_DEVICE},devtype=cdrom"
         yield _disk_spec(drive, iso, _READ_ONLY) if iso else f"format=empty,vdev={drive},access={_READ_ONLY}"
+        if vps.seed:
+            yield _disk_spec(f"{SEED_CD_DEVICE},devtype=cdrom", vps.seed, _READ_ONLY)
 
 
 def _disk_spec(device: str, path: str, access: str) -> str:

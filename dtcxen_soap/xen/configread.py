@@ -21,6 +21,10 @@ _Token = tuple[str, str]
 # -- what it says ---------------------------------------------------------------------------------
 
 
+SEED_CD_DEVICE = "hdd"
+"""The second CD drive of an HVM guest, in which it sees what it is told."""
+
+
 @dataclass(frozen=True)
 class DomuDisk:
     """A disk line: the device inside the guest ("" when it is not named) and the file or volume."""
@@ -72,7 +76,7 @@ def parse(text: str) -> DomuConfig:
     return DomuConfig(
         _first(values, "name"), None if memory is None else Mib(memory), vcpus, _first(values, "kernel"), _first(values, "ramdisk"),
         tuple(mac for vif in vifs for mac in _macs(vif)), tuple(ip for vif in vifs for ip in _ips(vif)),
-        tuple(disk for _, disk in specs), boot, next((disk.path for spec, disk in specs if _is_cd(spec)), ""),
+        tuple(disk for _, disk in specs), boot, next((disk.path for spec, disk in specs if _is_cd(spec) and disk.device != SEED_CD_DEVICE), ""),
         _first(values, "extra"), _firmware(values) if boot is BootMode.HVM else "", _screen(values) if boot is BootMode.HVM else "")
 
 

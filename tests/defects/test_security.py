@@ -172,9 +172,10 @@ def test_defect_08_nothing_of_a_tenant_is_left_for_the_next() -> None:
     kinds = everything(made)
     assert {step.user for step in kinds if isinstance(step, RemoveAccount)} == {"xen01", "xen01-iso"}
     assert [(step.user, step.password) for step in kinds if isinstance(step, HtpasswdLine)] == [("xen01", None)]
-    assert [(step.top, step.path) for step in kinds if isinstance(step, RemoveBelow)] == [("/homes", "xen01")]
+    assert [(step.top, step.path) for step in kinds if isinstance(step, RemoveBelow)] == [("/s", "seeds/xen01.work"), ("/homes", "xen01")]
     gone = {step.path for step in kinds if isinstance(step, RemoveFile)}
-    assert gone >= {"/x/xen01", "/x/auto/xen01", "/x/xen01.previous", "/x/xen01.kept", "/homes/.isos/xen01.iso", "/etc/sudoers.d/dtc-xen-xen01"}
+    assert gone >= {"/x/xen01", "/x/auto/xen01", "/x/xen01.previous", "/x/xen01.kept", "/homes/.isos/xen01.iso", "/s/seeds/xen01.iso", "/s/seeds/xen01.told",
+                   "/etc/sudoers.d/dtc-xen-xen01"}
     volumes = {getattr(step, "source", "") or getattr(step, "lv", "") for step in kinds if isinstance(step, RenameVolume | RemoveVolume)}
     assert volumes >= {"xen01", "xen01swap", "xen01.kept.3.20260101T000000Z"}
     assert any(isinstance(step, NextTenancy) for step in kinds), "which hides its jobs and logs"

@@ -265,7 +265,7 @@ def test_where_the_file_system_can_a_clone_shares_its_blocks_with_the_image(tmp_
     try:
         (at / "made.img").write_bytes(os.urandom(64 << 20))
         digest = hashlib.sha256((at / "made.img").read_bytes()).digest()
-        step = KeepImage(why="Keep.", directory=str(at), key="a" * 64, os_type="x", source=str(at / "made.img"), made_from=(), programs=(), most_bytes=1 << 40)
+        step = KeepImage(why="Keep.", directory=str(at), key="a" * 64, os_type="x", source=str(at / "made.img"), made_from=(), tools=(), most_bytes=1 << 40)
         goldenimages.keep(step, {}, lambda: False)
         nodefiles.allocate(str(at / "disk.img"), 80 << 20, True, 0o600)
         os.sync()
@@ -286,10 +286,27 @@ def test_what_a_disk_held_before_does_not_shine_through(tmp_path: Path) -> None:
             file.write(text)
         file.truncate(10 << 20)
     made = (tmp_path / "made.img").read_bytes()
-    step = KeepImage(why="Keep.", directory=str(tmp_path), key="b" * 64, os_type="x", source=str(tmp_path / "made.img"), made_from=(), programs=(), most_bytes=1 << 40)
+    step = KeepImage(why="Keep.", directory=str(tmp_path), key="b" * 64, os_type="x", source=str(tmp_path / "made.img"), made_from=(), tools=(), most_bytes=1 << 40)
     goldenimages.keep(step, {}, lambda: False)
     for zeroed in (False, True):
         (tmp_path / "disk").write_bytes(b"\xff" * (12 << 20))
         goldenimages.clone(CloneImage(why="Clone.", directory=str(tmp_path), key="b" * 64, target=str(tmp_path / "disk"), zeroed=zeroed), lambda: False)
         disk = (tmp_path / "disk").read_bytes()
         assert (disk[:10 << 20] == made) is not zeroed and disk[10 << 20:] == b"\xff" * (2 << 20)
+
+
+def test_clones_of_a_real_debian_have_no_key_in_common(tmp_path: Path) -> None:
+    """sshd's, and those that packages make when they are installed, which was in the image."""
+    found: dict[str, dict[str, bytes]] = {}
+    with Node(tmp_path / "node", debian_added_debs="openssh-server ssl-cert cfengine3") as node:
+        for vps in ("01", "02"):
+            node.client().setupVPSDisk(vps=vps, diskSizeMib=1500, swapSizeMib=0, imageType="vbd")
+            record = node.wait(node.client().reinstallOS(
+                vps=vps, osType="debian", ramSizeMib=256, password="r00t", nics=f"192.0.2.{int(vps)}/24", gateway="192.0.2.254", dns="192.0.2.53").job)
+            assert record.state == "done", record.reason + node.job_log(record.id)
+            with mounted(Path(node.settings.provisioning_mount_point) / f"xen{vps}.img", tmp_path) as root:
+                private = [path for top in ("etc", "var", "root") for path in (root / top).rglob("*") if path.is_file() and not path.is_symlink()]
+                found[vps] = {str(path.relative_to(root)): data for path in private if b"PRIVATE KEY-----" in (data := path.read_bytes()[:4096])}
+    names = set(found["01"])
+    assert {"etc/ssh/ssh_host_rsa_key", "etc/ssl/private/ssl-cert-snakeoil.key", "var/lib/cfengine3/ppkeys/localhost.priv"} <= names == set(found["02"])
+    assert not [name for name in names if found["01"][name] == found["02"][name]]

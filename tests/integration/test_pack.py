@@ -195,6 +195,7 @@ def test_other_file_systems(tree: Path, tmp_path: Path, kind: str) -> None:
         subprocess.run(("cp", "-a", f"{tree}/.", str(at)), check=True)
     finally:
         subprocess.run(("umount", str(at)), check=True)
+    os.sync()  # whoever else has the loop device open (losetup lists them all) delays its last writes
     digest = hashlib.sha256(image.read_bytes()).hexdigest()
     told = packed(image, "x", tmp_path)
     with tarfile.open(tmp_path / "x/x.tar.gz") as archive:

@@ -91,7 +91,8 @@ def test_xl_sees_exactly_the_disks_that_were_meant_in_every_boot_mode(mode, kern
     disks = (disk(DiskRole.ROOT, root), disk(DiskRole.SWAP, "/s"))
     xl = Xl(render(Vps(VpsId(12), Mib(512), disks, Nic(MAC, ()), mode, kernel, extra=extra, hvm=hvm, on_reboot="destroy", seed="/seed")))
     names = DEVICES.get(mode, ("xvda", "xvdb"))
-    assert xl.disks() == [(names[0], root), (names[1], "/s"), ("xvdc", "/seed"), *([("hdc", iso)] if hvm else [])]
+    seed = [("hdc", iso), ("hdd", "/seed")] if hvm else [("xvdc", "/seed")]
+    assert xl.disks() == [(names[0], root), (names[1], "/s"), *seed]
     assert xl.text("type") == TYPES.get(mode, "pv") and xl.text("on_reboot") == "destroy"
     assert (xl.text("kernel") or "", xl.text("bootloader")) == (kernel, "pygrub" if mode is BootMode.PYGRUB else None)
     assert (xl.text("root") is None) == (mode is not BootMode.DIRECT)

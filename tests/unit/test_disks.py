@@ -76,7 +76,7 @@ def test_what_is_missing_is_made():
 
 def test_the_panels_call_sets_a_foreign_disk_aside_under_a_name_that_nothing_starts():
     plan = disks.plan_setup_replacing(REQUEST, SETTINGS, facts(root(blank=False), swap(blank=False), tenancy=TenancyFact(4)))
-    assert kinds(plan) == ["MakeDirectory", "MustBeFree", "RenameFile", "RenameFile", "NextTenancy", "AllocateFile", "AllocateFile"]
+    assert kinds(plan) == ["MakeDirectory", "MustBeFree", "RenameFile", "RenameFile", "NextTenancy", "AllocateFile", "AllocateFile", "RemoveFile", "RemoveFile", "RemoveBelow"]
     moved = [step for step in plan.steps if isinstance(step, RenameFile)]
     assert [step.target for step in moved] == ["/m/kept/xen01.img.4.20260102T030405Z", "/m/kept/xen01.swap.img.4.20260102T030405Z"]
     for step in moved:
@@ -129,10 +129,11 @@ def test_kill_removes_all_that_the_vps_has_and_no_other_vps():
     assert removed == ["/x/auto/xen01", "/x/xen01", "/x/xen01.previous", "/x/xen01.kept", "/x/xen01.new", "/x/xen01.old", "/x/xen01.failed",
                        f"{SETTINGS.ttyssh_home}/.isos/xen01.iso", f"{SETTINGS.state_dir}/screens/xen01.vnc",
                        "/x/xen01.rescue",
-                       f"{SETTINGS.state_dir}/rescue/xen01.seed", "/x/xen01.single", "/m/xen01.img", "/m/xen01.swap.img", kept.path, "/m/xen01.img.new"]
+                       f"{SETTINGS.state_dir}/rescue/xen01.seed", "/x/xen01.single",
+                       f"{SETTINGS.state_dir}/seeds/xen01.iso", f"{SETTINGS.state_dir}/seeds/xen01.told", "/m/xen01.img", "/m/xen01.swap.img", kept.path, "/m/xen01.img.new"]
     assert all(step.destroys for step in plan.steps if isinstance(step, RemoveFile) and step.path.startswith("/m/"))
     assert any(isinstance(step, NextTenancy) for step in plan.steps)
-    assert plan.answer == DisksRemoved(tuple(removed[12:]))
+    assert plan.answer == DisksRemoved(tuple(removed[14:]))
 
 
 def test_kill_twice_is_fine():

@@ -278,7 +278,7 @@ def making(*steps: Step) -> MakingImage:
 def test_an_image_is_made_unless_it_is_there_by_then(journal: Recording, dom0: ScriptedDom0) -> None:
     """Whoever waited for another job's image leaves the steps out, and goes on."""
     dom0.answers |= {"mkfs": "", "clone": "", "tar": "tar 1.0\n"}
-    keep = KeepImage(why="Keep.", directory="/c", key="k", os_type="x", source="/c/.making-k", made_from=(), programs=("tar",), most_bytes=1)
+    keep = KeepImage(why="Keep.", directory="/c", key="k", os_type="x", source="/c/.making-k", made_from=(), tools=(("tar", "--version"),), most_bytes=1)
     go(journal, dom0, making(run("mkfs"), keep), run("clone"))
     assert dom0.argvs == (("mkfs",), ("clone",)) and ("keep_image", "k", {"tar": "tar 1.0"}) in dom0.calls and ("end_image", "/c/.making-k") in dom0.calls
     dom0.ran.clear()

@@ -251,3 +251,25 @@ def test_the_first_configuration_is_removed_again_when_the_iso_cannot_be_had(tmp
         carried_out(hvm.plan(asked(), SETTINGS, FACTS), dom0, tmp_path)
     assert not any(path.startswith("/x/xen50") for path in dom0.files)
     assert any(isinstance(step, RenameFile) for step in hvm.plan(asked(), SETTINGS, FACTS).steps)
+
+
+# -- the library, and what an owner may have ------------------------------------------------------
+
+SHELF = IsoFact("netinst.iso", 5 * MIB, NOW, "/s/isos/netinst.iso", library=True)
+
+
+def test_an_iso_of_the_library_is_booted_where_it_lies() -> None:
+    request = asked(howtoboot="netinst.iso", vncpassword="no_vnc")
+    plan = hvm.plan(request, SETTINGS, dataclasses.replace(FACTS, isos=(ISO, SHELF)))
+    assert "target=/s/isos/netinst.iso" in written(plan) and "access=r,target=/s/isos" in written(plan)
+    assert not [step for step in plan.steps if isinstance(step, PinFile)]
+    assert isinstance(plan.steps[-1], RemoveFile) and plan.steps[-1].path == "/homes/.isos/xen50.iso", "what was booted before is let go"
+
+
+def test_an_owner_with_more_than_allowed_boots_none_of_it() -> None:
+    settings = load("state_dir=/s\nxen_config_dir=/x\nttyssh_home=/homes\nprovisioning_mount_point=/m\niso_quota_mib=8").settings
+    two = dataclasses.replace(FACTS, isos=(ISO, dataclasses.replace(ISO, name="more.iso"), SHELF))
+    with pytest.raises(Refused, match="boot: the ISOs of VPS 50 use 10 MiB, and may use 8 MiB"):
+        hvm.plan(asked(vncpassword="no_vnc"), settings, two)
+    assert hvm.plan(asked(howtoboot="netinst.iso", vncpassword="no_vnc"), settings, two) and hvm.plan(asked(howtoboot="hdd", vncpassword="no_vnc"), settings, two)
+    assert hvm.plan(asked(vncpassword="no_vnc"), settings, dataclasses.replace(FACTS, isos=(ISO, SHELF))), "the library does not count"

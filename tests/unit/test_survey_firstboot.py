@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from dtcxen_soap import survey_firstboot as survey
-from dtcxen_soap.firstbootfacts import FirstbootFact, Snippet
+from dtcxen_soap.firstbootfacts import AppFact, FirstbootFact, SeedFact, Snippet
 from dtcxen_soap.settings import load
-from dtcxen_soap.vps import Secret
+from dtcxen_soap.vps import Secret, VpsId
 
 
 @pytest.fixture(autouse=True)
@@ -86,3 +87,62 @@ def test_bounds_are_told(home: Path) -> None:
     for number in range(survey.MOST_SNIPPETS):
         put(home, f"n{number}")
     assert found(home).problems == (f"{home} has 66 snippets, more than 64",)
+
+
+def test_what_a_seed_disk_told_is_read_back_and_rubbish_tells_nothing(tmp_path: Path) -> None:
+    settings, vps = load(f"config_dir={tmp_path}\nstate_dir={tmp_path}").settings, VpsId(50)
+    assert survey.firstboot(settings, vps).seed == SeedFact()
+    (tmp_path / "seeds").mkdir()
+    (tmp_path / "seeds/xen50.iso").touch()
+    told = tmp_path / "seeds/xen50.told"
+    told.write_text(json.dumps({"instance": "xen50-0-1", "keys": ["k"], "user_data": "#!/bin/sh\n"}))
+    assert survey.firstboot(settings, vps).seed == SeedFact(True, True, "xen50-0-1", ("k",), Secret("#!/bin/sh\n"))
+    for rubbish in ("", "[]", "{}", '{"instance": 1, "keys": 7, "user_data": null}', "[" * 100_000):
+        told.write_text(rubbish)
+        assert survey.firstboot(settings, vps).seed == SeedFact(True, True)
+    assert survey.firstboot(settings).seed == SeedFact()
+
+
+# -- appliances -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    made = tmp_path / "wiki"
+    (made / "setup-folder").mkdir(parents=True)
+    (made / "depends").write_text("debian\n")
+    (made / "setup-script").write_text("#!/bin/sh\n")
+    return made
+
+
+def appliance(app: Path, name: str = "wiki") -> AppFact | None:
+    return survey.firstboot(load(f"app_dir={app.parent}\nconfig_dir={app.parent}/none").settings, os_type=name).app
+
+
+def test_an_appliance_is_a_directory_that_says_what_it_depends_on(app: Path) -> None:
+    assert appliance(app) == AppFact("wiki", str(app), "debian", True)
+    (app / "setup-folder").rmdir()
+    assert appliance(app) == AppFact("wiki", str(app), "debian", False)
+    (app / "depends").unlink()
+    assert appliance(app) is None
+    assert appliance(app, "..") is None and appliance(app, "") is None and appliance(app, "other") is None
+
+
+@pytest.mark.parametrize(("depends", "problem"), [("", "the name of one"), ("debian lenny", "the name of one"), ("../x", "the name of one"), ("x" * 5000, "cannot be read")])
+def test_what_it_depends_on_is_one_name(app: Path, depends: str, problem: str) -> None:
+    (app / "depends").write_text(depends)
+    (app / "setup-script").unlink()
+    found = appliance(app)
+    assert found and len(found.problems) == 2 and problem in found.problems[0] and found.problems[1] == f"{app}/setup-script is not there"
+
+
+def test_an_appliance_that_others_may_write_or_that_leads_out_is_unsafe(app: Path, tmp_path: Path) -> None:
+    (app / "setup-folder/part").write_text("x")
+    (app / "setup-folder/part").chmod(0o666)
+    found = appliance(app)
+    assert found and found.unsafe == (f"{app}/setup-folder/part can be written by others than root",) and found.depends == ""
+    (app / "setup-folder/part").unlink()
+    (app / "setup-script").unlink()
+    (app / "setup-script").symlink_to("/etc/passwd")
+    found = appliance(app)
+    assert found and f"{app}/setup-script leads out of {tmp_path}" in found.unsafe

@@ -136,3 +136,41 @@ def test_a_home_full_of_names_costs_no_more_than_that(settings: Settings, home: 
 def test_no_home_no_isos(settings: Settings) -> None:
     assert isos(settings, VpsId(7)) == ()
     assert isos(load("ttyssh_home=/nonexistent").settings, VPS) == ()
+
+
+# -- the node's library ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def library(tmp_path: Path) -> Path:
+    (tmp_path / "library").mkdir(mode=0o755)
+    return tmp_path / "library"
+
+
+def both(home: Path, library: Path) -> Settings:
+    return load(f"ttyssh_home={home.parent}\niso_library={library}").settings
+
+
+def test_the_librarys_isos_come_behind_an_owners_of_the_same_name(home: Path, library: Path) -> None:
+    put(home / "iso/own.iso")
+    put(home / "iso/same.iso", 70000)
+    put(library / "same.iso", 90000)
+    put(library / "zz.iso")
+    told = isos(both(home, library), VPS)
+    assert [(iso.name, iso.library, iso.size_bytes) for iso in told] == [("own.iso", False, 65536), ("same.iso", False, 70000), ("zz.iso", True, 65536)]
+    assert told[2].path == str(library / "zz.iso")
+
+
+@pytest.mark.parametrize("harm", ["a name to quote", "writable by others", "a link", "no ISO", "directory open to others"])
+def test_what_does_not_get_into_the_library(home: Path, library: Path, harm: str) -> None:
+    put(library / "good.iso")
+    bad = library / ("with blank.iso" if harm == "a name to quote" else "bad.iso")
+    match harm:
+        case "a link":
+            bad.symlink_to(put(home / "iso/elsewhere.iso"))
+            (home / "iso/elsewhere.iso").rename(home / "gone.img")
+        case _:
+            put(bad, signature=b"CD002" if harm == "no ISO" else SIGNATURE).chmod(0o666 if harm == "writable by others" else 0o644)
+    if harm == "directory open to others":
+        library.chmod(0o777)
+    assert [iso.name for iso in isos(both(home, library), VPS)] == ([] if harm == "directory open to others" else ["good.iso"])

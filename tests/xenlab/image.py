@@ -39,7 +39,7 @@ _KERNEL_PARTS = (
     *(f"drivers/{name}" for name in ("xen", "block", "virtio", "md", "char/hw_random", "ata", "scsi", "cdrom", "dax", "firmware", "input", "tty",
                                      "net/xen-netback", "net/xen-netfront", "net/virtio_net", "net/net_failover", "net/tun", "net/dummy")),
     *(f"net/{name}" for name in ("802", "8021q", "bridge", "core", "ipv4", "ipv6", "llc", "netfilter", "packet", "sched", "unix")),
-    *(f"fs/{name}" for name in ("ext4", "jbd2", "mbcache", "xfs", "btrfs", "fat", "nls", "isofs", "squashfs", "overlayfs", "fuse", "autofs", "configfs", "binfmt_misc")))
+    *(f"fs/{name}" for name in ("ext4", "jbd2", "mbcache", "xfs", "btrfs", "fat", "nls", "isofs", "squashfs", "overlayfs", "fuse", "autofs", "configfs", "binfmt_misc", "quota")))
 """Most of Debian's kernel is drivers that neither QEMU nor Xen offers, and a direct boot copies all of it into each guest."""
 _SLOW_UNITS = (
     "systemd-networkd-wait-online.service", "systemd-timesyncd.service", "systemd-pstore.service", "apt-daily.timer", "apt-daily-upgrade.timer",

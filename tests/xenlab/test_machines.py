@@ -22,8 +22,7 @@ PASSWORD = "machines"
 def test_a_guest_boots_the_kernel_in_its_own_tree(lab: Lab, mode: str, loader: str) -> None:
     lab.setup(30)
     with lab.timed(f"installation and start to login, {mode}"):
-        record = lab.done(lab.reinstall(30, PASSWORD, bootMode=mode, start=True), 1500)
-    assert record.reason.startswith("booted: "), record.reason
+        lab.booted(30, PASSWORD, bootMode=mode)
     assert loader in lab.ssh("cat /etc/xen/xen30")
     lab.ping(30)
     with lab.signed_in(30, PASSWORD) as root:
@@ -44,15 +43,13 @@ def thin(lab: Lab) -> Iterator[None]:
 def test_a_thin_volume_is_installed_booted_and_removed(lab: Lab) -> None:
     assert lab.setup(31).disks == ["/dev/vg1/xen31", "/dev/vg1/xen31swap"]
     assert "pool" in lab.ssh("lvs --noheadings -o pool_lv vg1/xen31")
-    record = lab.done(lab.reinstall(31, PASSWORD, bootMode="direct", start=True), 1500)
-    assert record.reason.startswith("booted: "), record.reason
+    lab.booted(31, PASSWORD, bootMode="direct")
     lab.remove(31)
 
 
 def test_an_image_file_is_installed_booted_measured_and_removed(lab: Lab) -> None:
     assert lab.setup(32, disk=700, image_type="vbd").disks == ["/var/lib/dtc-xen/mnt/xen32.img", "/var/lib/dtc-xen/mnt/xen32.swap.img"]
-    record = lab.done(lab.reinstall(32, PASSWORD, bootMode="direct", start=True), 1500)
-    assert record.reason.startswith("booted: "), record.reason
+    lab.booted(32, PASSWORD, bootMode="direct")
     lab.until_measured(32)
     lab.remove(32)
 

@@ -43,8 +43,7 @@ def signed_in(lab: Lab, user: str, *command: str) -> Iterator[subprocess.Popen[b
 @pytest.mark.usefixtures("ready_for_owners")
 def test_ssh_opens_the_console_of_the_own_vps(lab: Lab) -> None:
     lab.setup(8)
-    record = lab.done(lab.reinstall(8, PASSWORD, bootMode="direct", start=True), 1500)
-    assert record.reason.startswith("booted: "), record.reason
+    lab.booted(8, PASSWORD, bootMode="direct")
     assert lab.ssh("id -nG xen08; id -nG xen08-iso").split() == ["xenusers", "xenisos"]
     lab.client().setSshKey(vps="08", keys=Path(f"{lab.image.key}.pub").read_text().strip())
     with signed_in(lab, "xen08") as process:
@@ -57,3 +56,31 @@ def test_ssh_opens_the_console_of_the_own_vps(lab: Lab) -> None:
     lab.remove(8)
     assert lab.ssh("getent passwd xen08 xen08-iso; ls /etc/sudoers.d | grep xen08; ls -d /var/lib/dtc-xen/ttyssh_home/xen08; true 2>/dev/null", check=False).strip() in (
         "", "ls: cannot access '/var/lib/dtc-xen/ttyssh_home/xen08': No such file or directory")
+
+
+@pytest.fixture
+def homes_with_quota(lab: Lab) -> Iterator[None]:
+    """The homes on a file system that keeps project quotas."""
+    homes = "/var/lib/dtc-xen/ttyssh_home"
+    lab.ssh("lvcreate -qq -y -L 128M -n homes vg0 && mkfs.ext4 -q -O quota,project /dev/vg0/homes"
+            f" && mount -o prjquota /dev/vg0/homes {homes} && chmod 711 {homes} && rmdir {homes}/lost+found", 120)
+    yield
+    lab.ssh(f"umount {homes} && lvremove -qq -y vg0/homes", 60)
+
+
+@pytest.mark.usefixtures("homes_with_quota", "ready_for_owners")
+def test_the_kernel_keeps_what_an_owner_may_upload(lab: Lab) -> None:
+    lab.setup(9, disk=64)
+    with lab.settings(manage_accounts="yes", iso_quota_mib="8"):
+        lab.client().setConsolePassword(vps="09", password="uploading")
+        write = "sudo -u xen09-iso dd if=/dev/zero of=/var/lib/dtc-xen/ttyssh_home/xen09/iso/{} bs=1M count={} status=none 2>&1; true"
+        assert lab.ssh(write.format("small.iso", 4)).strip() == ""
+        assert "quota exceeded" in lab.ssh(write.format("large.iso", 8)).lower()
+        used = int(lab.ssh("du -sm /var/lib/dtc-xen/ttyssh_home/xen09/iso | cut -f 1"))
+        assert 4 <= used <= 8
+        lab.remove(9)
+        lab.setup(9, disk=64)
+    with lab.settings(manage_accounts="yes", iso_quota_mib="0"):
+        lab.client().setConsolePassword(vps="09", password="uploading")
+        assert lab.ssh(write.format("large.iso", 16)).strip() == "", "the next of the number starts clean"
+    lab.remove(9)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dtcxen_soap.facts import TreeFact
 from dtcxen_soap.install.guest import Guest
-from dtcxen_soap.plans import Look, Run, Step, TreeCopy, TreeCopyFile, TreeDirectory, TreePassword, TreeRemove, TreeSymlink, TreeWrite
+from dtcxen_soap.plans import Look, Run, Step, TreeCopy, TreeCopyFile, TreeDirectory, TreeHostKey, TreePassword, TreeRemove, TreeSymlink, TreeWrite
 from dtcxen_soap.vps import Address, BootMode, Disk, DiskRole, GuestNetwork, ImageType, MacAddress, Mib, Nic, Secret, Vps, VpsId
 
 TREE = "/m/01"
@@ -51,6 +51,8 @@ def _told(step: Step) -> str:
             what = f"remove {step.path}"
         case TreeSymlink():
             what = f"link {step.path} -> {step.target}"
+        case TreeHostKey():
+            what = f"host key {step.path} {step.comment}"
         case TreeDirectory():
             what = f"directory {step.path} {step.mode:04o}"
         case TreeCopy():

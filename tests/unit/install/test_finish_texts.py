@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dtcxen_soap.install import adminfiles, bootfiles, console, fstab, identity
-from dtcxen_soap.plans import TreeRemove, TreeSymlink
+from dtcxen_soap.plans import Run, TreeHostKey, TreeRemove, TreeSymlink
 from tests.unit.install.guests import guest, tree, written
 
 ROOT = "/dev/xvda\t/\text4\terrors=remount-ro\t0 1"
@@ -147,6 +147,12 @@ def test_host_keys_are_made_where_they_are_used_and_can_be(paths: tuple[str, ...
         assert made[0].argv[-2:] == ("-f", "/etc/ssh/ssh_host_rsa_key") and not made[0].may_fail and made[1].argv[-1] == "-A" and made[1].may_fail
 
 
+def test_where_there_is_systemd_one_key_was_made_ahead_and_one_command_makes_the_others() -> None:
+    own, made = identity.host_keys(guest(), tree({}, "usr/bin/ssh-keygen", "usr/sbin/sshd", "lib/systemd/systemd"))
+    assert isinstance(own, TreeHostKey) and (own.path, own.comment) == ("etc/ssh/ssh_host_rsa_key", "root@mail")
+    assert isinstance(made, Run) and made.argv == ("/usr/bin/ssh-keygen", "-A") and made.chroot and made.contained and not made.may_fail
+
+
 # -- console --------------------------------------------------------------------------------------
 
 
@@ -187,3 +193,11 @@ def test_keys_join_what_is_there() -> None:
     (tree(), "etc/motd"), (tree({"etc/motd": "x"}), "etc/motd"), (tree({}, "etc/motd"), "etc/motd.tail"), (tree({"etc/motd": "x"}, "etc/motd.tail"), "etc/motd.tail")])
 def test_motd_goes_where_the_boot_does_not_overwrite_it(fact, path: str) -> None:
     assert written(adminfiles.steps(guest(motd="VPS_HOSTNAME!\n"), fact)) == {path: "mail!\n"}
+
+
+def test_keys_that_packages_made_for_all_systems_of_an_image_are_made_anew() -> None:
+    key, program = "etc/ssl/private/ssl-cert-snakeoil.key", "usr/sbin/make-ssl-cert"
+    remove, run = identity.package_keys(guest(), tree({}, key, program))
+    assert isinstance(remove, TreeRemove) and remove.path == key
+    assert isinstance(run, Run) and run.chroot and run.contained and run.argv == ("/usr/sbin/make-ssl-cert", "generate-default-snakeoil")
+    assert identity.package_keys(guest(), tree({}, key)) == () and identity.package_keys(guest(), tree({}, program)) == (), "nothing is removed that nobody could make anew"

@@ -74,7 +74,7 @@ def test_what_speaks_against_a_described_one(described, node, text):
 
 
 def test_what_is_not_there_names_what_is():
-    with pytest.raises(Refused, match="'lenni' cannot be installed here, expected one of debian, lenny, centos, noble"):
+    with pytest.raises(Refused, match="'lenni' cannot be installed here, expected one of debian, manual, netbsd, xenhvm, lenny, centos, noble"):
         ostypes.refuse_unready("lenni", SETTINGS, dataclasses.replace(facts(SUITE), os_type=None))
 
 

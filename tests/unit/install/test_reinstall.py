@@ -195,7 +195,7 @@ def test_what_speaks_against_it(facts, error, text):
 
 
 def test_an_unknown_os_is_refused_with_what_there_is():
-    with pytest.raises(Refused, match="osType: 'windows' cannot be installed here, expected one of debian, lenny-64"):
+    with pytest.raises(Refused, match="osType: 'windows' cannot be installed here, expected one of debian, manual, netbsd, xenhvm, lenny-64"):
         reinstall.plan(request(ostype="windows"), SETTINGS, dataclasses.replace(FIRST, bundles=("lenny-64",)))
 
 

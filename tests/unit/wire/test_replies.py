@@ -79,7 +79,7 @@ def test_new_names_get_plain_structs(operation: Any, tmp_path: Path) -> None:
     elif isinstance(answer, answers.InstallableApps):
         assert found == ["wordpress"]
     elif isinstance(answer, answers.IsoList):
-        assert found["isos"][0] == {"name": "a.iso", "sizeBytes": 5 << 30, "changed": "2026-11-22T12:00:00+00:00"} and found["quotaBytes"] == 0
+        assert found["isos"][0] == {"name": "a.iso", "sizeBytes": 5 << 30, "changed": "2026-11-22T12:00:00+00:00", "library": False} and found["quotaBytes"] == 0
     else:
         assert isinstance(found, dict) and not any("_" in name for name in found)
 

@@ -60,8 +60,9 @@ def said(vps):
     hvm = vps.hvm if vps.boot is BootMode.HVM else None
     devices = DEVICES.get(vps.boot, {})
     disks = [DomuDisk(devices.get(disk.role, disk.role.value), disk.path) for disk in vps.disks]
-    disks += [DomuDisk("xvdc", vps.seed)] if vps.seed else []
+    disks += [DomuDisk("xvdc", vps.seed)] if vps.seed and not hvm else []
     disks += [DomuDisk("hdc", hvm.iso)] if hvm and hvm.iso else []
+    disks += [DomuDisk("hdd", vps.seed)] if vps.seed and hvm else []
     loaded = vps.boot not in (BootMode.HVM, BootMode.PYGRUB)
     extra = {BootMode.DIRECT: f"console=hvc0 net.ifnames=0 {vps.extra}".rstrip(), BootMode.NETBSD: vps.extra}
     return DomuConfig(
