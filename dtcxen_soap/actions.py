@@ -64,7 +64,7 @@ def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> str:
         case imagesteps.KeepImage() | imagesteps.VerifyImage() | imagesteps.CloneImage():
             _on_image(step, dom0, watch)
         case plans.CheckDigest():
-            dom0.check_digest(step.path, step.sha256, watch)
+            dom0.check_digest(step.path, step.sha256, watch, keep=step.keep)
         case plans.MustBeFree():
             domus.must_be_free(step, dom0, watch)
         case plans.WaitGone():

@@ -300,9 +300,10 @@ class Dom0:
         """Let `judge` see every member (facts.Member); Failed with its text when it says one, or when the archive is damaged."""
         tarballs.check(path, judge, watch or Unwatched())
 
-    def check_digest(self, path: str, sha256: str, watch: Watch | None = None) -> None:
-        """Failed, and the file is gone, unless this is the SHA-256 of all that is in it."""
+    def check_digest(self, path: str, sha256: str, watch: Watch | None = None, keep: bool = False) -> None:
+        """Failed, and the file is gone unless `keep`, when this is not the SHA-256 of all that is in it."""
         found = nodefiles.digest(path, (watch or Unwatched()).cancelled)
         if found != sha256:
-            nodefiles.remove(path)
-            raise Failed("", f"its SHA-256 is {found}, expected {sha256}: it is removed, and not used")
+            if not keep:
+                nodefiles.remove(path)
+            raise Failed("", f"its SHA-256 is {found}, expected {sha256}: it is {'' if keep else 'removed, and '}not used")

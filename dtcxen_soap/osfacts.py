@@ -104,7 +104,8 @@ class BundleFact:
     """A bundle of os_dir: the scripts it has, its tarballs (both as names within `path`), and why it must not be run, if so.
 
     `unsafe` is what others could have changed, `problems` what is wrong with its manifest, which may name its `boot_mode`, and may say that
-    install_os only `unpacks` the tarball. `identity` tells the tarballs from any others that may come under the same names.
+    install_os only `unpacks` the tarball. `identity` tells the tarballs from any others that may come under the same names; `digests` are the
+    SHA-256 that the manifest promises of tarballs, by their names.
     """
 
     name: str
@@ -116,6 +117,7 @@ class BundleFact:
     problems: tuple[str, ...] = ()
     unpacks: bool = False
     identity: tuple[str, ...] = ()
+    digests: tuple[tuple[str, str], ...] = ()
 
 
 def keys(description: Description) -> tuple[str, ...]:

@@ -11,12 +11,12 @@ import json
 import posixpath
 import re
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import TreeFact
-from dtcxen_soap.install import kernelimage
+from dtcxen_soap.install import fstab, kernelimage
 from dtcxen_soap.vps import BootMode
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -71,6 +71,29 @@ def refuse(name: str, mode: BootMode | None, tree: TreeFact) -> None:
         raise Failed(f"Pack {name}.", f"its name says {said}, and its programs are for {found}")
     if mode and mode is not BootMode.DIRECT and kernel and (problem := kernelimage.obstacle(kernel[1], mode)):
         raise Failed(f"Pack {name}.", f"{mode.value} cannot start {ascii(kernel[0])}: {problem}")
+
+
+# -- what lies elsewhere --------------------------------------------------------------------------
+
+_NEEDED = ("boot", "usr", "var", "etc", "bin", "sbin", "lib", "opt", "srv")
+_OF_FIRMWARE = ("/boot/efi", "/efi")
+TEXTS = (fstab.PATH,)
+"""What `elsewhere` wants to read."""
+
+
+def elsewhere(tree: TreeFact, filled: Callable[[str], bool]) -> tuple[tuple[str, str], ...]:
+    """Mount points of the tree's fstab whose content is not there, and the disk that has it; `filled` tells whether a directory holds anything."""
+    mounts = (("/" + posixpath.normpath(at).lstrip("/"), disk) for at, disk in fstab.other_mounts(tree.texts.get(fstab.PATH, "")))
+    return tuple((at, disk) for at, disk in mounts if at not in ("/", *_OF_FIRMWARE) and not filled(at))
+
+
+def refuse_in_parts(name: str, mode: BootMode | None, missing: tuple[tuple[str, str], ...]) -> None:
+    """Raise Failed when a part that a system does not run without lies on another disk. A VPS that dom0's kernel starts needs no boot/."""
+    needed = [(at, disk) for at, disk in missing if at.split("/")[1] in _NEEDED and not (mode is BootMode.DIRECT and at.split("/")[1] == "boot")]
+    if needed:
+        told = ", ".join(f"{ascii(at)} on {ascii(disk)}" for at, disk in needed)
+        more = "; --boot-mode direct does without boot/" if all(at.split("/")[1] == "boot" for at, _ in needed) else ""
+        raise Failed(f"Pack {name}.", f"etc/fstab keeps {told}, and a bundle has one disk: copy all into one directory, and pack that{more}")
 
 
 # -- the bundle -----------------------------------------------------------------------------------

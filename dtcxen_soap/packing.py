@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -21,9 +22,10 @@ from dtcxen_soap.errors import Failed, Missing
 from dtcxen_soap.plans import Confinement, Run
 from dtcxen_soap.processes import Unwatched, report
 from dtcxen_soap.sparsefiles import Room
+from dtcxen_soap.survey_programs import writable_by_others
 from dtcxen_soap.vps import BootMode
 
-_PREFIX = ".pack-"
+_OURS = re.compile(r"\.pack-[A-Za-z0-9._-]+-[0-9a-f]{8}")
 _PACKAGES = {"qemu-img": "qemu-utils", "zstd": "zstd", "unshare": "util-linux", "tar": "tar", "cp": "coreutils", "mount": "mount"}
 _ALWAYS = ("unshare", "tar", "cp", "mount")
 
@@ -60,14 +62,15 @@ def import_template(order: Order, tell: Callable[[str], None]) -> tuple[ovm.Temp
         raise Failed("", f"{order.source} is no archive: an Oracle VM template is one file, .tgz or .tar")
     with _workplace(order) as work:
         room = Room(work)
-        digest = nodefiles.digest(order.source, _never)
+        archive = _steady(order.source, work, order, room, tell)
+        digest = nodefiles.digest(archive, _never)
         inventory = ovm.Inventory(order.most_bytes)
-        tarballs.check(order.source, inventory.judge, Unwatched())
+        tarballs.check(archive, inventory.judge, Unwatched())
         config, image = f"{work}/vm.cfg", f"{work}/system"
-        tarballs.take_out(order.source, inventory.config, config, ovm.MOST_CONFIG_BYTES, room)
+        tarballs.take_out(archive, inventory.config, config, ovm.MOST_CONFIG_BYTES, room)
         template = ovm.template(nodefiles.read_bytes(config, ovm.MOST_CONFIG_BYTES), inventory)
         tell(f"its system is on {ascii(template.system)}")
-        tarballs.take_out(order.source, template.system, image, order.most_bytes, room)
+        tarballs.take_out(archive, template.system, image, order.most_bytes, room)
         made_from = {"source": os.path.basename(order.source), "sha256": digest, "image": template.system}
         return template, _bundle(order, work, image, made_from, tell)
 
@@ -100,14 +103,18 @@ def _never() -> bool:
 
 @contextlib.contextmanager
 def _workplace(order: Order) -> Iterator[str]:
-    """A directory of our own beside the bundle's place, and mounts of our own; it is gone at the end."""
+    """A directory of our own beside the bundle's place, and mounts of our own; it is gone at the end.
+
+    The output directory is locked until ours is: nobody sweeps between the two.
+    """
     mounts.keep_to_ourselves()
-    _sweep(order.output)
-    work = f"{os.path.realpath(order.output)}/{_PREFIX}{order.name}-{secrets.token_hex(4)}"
-    os.mkdir(work, 0o700)
-    handle = os.open(work, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    work = f"{os.path.realpath(order.output)}/.pack-{order.name}-{secrets.token_hex(4)}"
+    with _locked(order.output):
+        _sweep(order.output)
+        os.mkdir(work, 0o700)
+        handle = _directory(work)
         fcntl.flock(handle, fcntl.LOCK_EX)
+    try:
         yield work
     finally:
         try:
@@ -116,13 +123,27 @@ def _workplace(order: Order) -> Iterator[str]:
             os.close(handle)
 
 
+@contextlib.contextmanager
+def _locked(directory: str) -> Iterator[None]:
+    handle = _directory(directory)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _directory(path: str, links: int = 0) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | links)
+
+
 def _sweep(output: str) -> None:
-    """Remove directories of earlier runs that were killed: nobody holds their lock."""
-    for name in nodefiles.listdir(output):
-        path = f"{output}/{name}"
-        if not name.startswith(_PREFIX) or not os.path.isdir(path) or os.path.islink(path):
+    """Remove directories of earlier runs that were killed: nobody holds their lock. What only looks like one is somebody's, and stays."""
+    for path in (f"{output}/{name}" for name in nodefiles.listdir(output) if _OURS.fullmatch(name)):
+        status = os.lstat(path)
+        if not stat.S_ISDIR(status.st_mode) or stat.S_IMODE(status.st_mode) != 0o700 or status.st_uid != os.geteuid():
             continue
-        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        handle = _directory(path, os.O_NOFOLLOW)
         try:
             with contextlib.suppress(BlockingIOError):
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -148,8 +169,9 @@ def _bundle(order: Order, work: str, source: str, made_from: Mapping[str, str], 
         told: Mapping[str, str] = {"source": os.path.basename(source)}
         opened = imagemounts.tree(source, f"{work}/image")
     else:
-        opened = imagemounts.root(_raw(source, work, order, room, tell), f"{work}/image", order.partition, tell)
-        told = made_from or {"source": os.path.basename(source), "sha256": nodefiles.digest(source, _never)}
+        image = source if made_from else _steady(source, work, order, room, tell)
+        opened = imagemounts.root(_raw(image, work, order, room, tell), f"{work}/image", order.partition, tell)
+        told = made_from or {"source": os.path.basename(source), "sha256": nodefiles.digest(image, _never)}
     with opened as root:
         walk = staging.judge(root, source, order.most_bytes)
         room.refuse_full(walk.need_bytes)
@@ -158,6 +180,10 @@ def _bundle(order: Order, work: str, source: str, made_from: Mapping[str, str], 
         tell(f"left out: {ascii(path)}")
     tree = staging.look(stage)
     pack.refuse(order.name, order.mode, tree)
+    missing = staging.elsewhere(stage, tree)
+    pack.refuse_in_parts(order.name, order.mode, missing)
+    for at, disk in missing:
+        tell(f"not packed: {ascii(at)}, which etc/fstab keeps on {ascii(disk)}")
     made = f"{work}/bundle"
     os.mkdir(made, 0o755)
     tarball = f"{made}/{pack.tarball_name(order.name)}"
@@ -185,13 +211,31 @@ def _into_place(made: str, tarball: str, order: Order) -> None:
 # -- from image to raw image ------------------------------------------------------------------------
 
 
+def _steady(source: str, work: str, order: Order, room: Room, tell: Callable[[str], None]) -> str:
+    """The file, or a copy in `work` of one that others could change between its judgement and its use.
+
+    Whoever swaps a qcow2 image that was judged for one with a backing file would be given that file.
+    """
+    if not os.path.isfile(source):
+        raise Failed("", f"{source} is neither a directory nor a file with a disk image")
+    if held := claims.of(os.path.realpath(source)):
+        raise Failed("", f"{source} is {' and '.join(held)}: what changes while it is read makes no whole system")
+    if not any(map(_can_be_swapped, writable_by_others(source, "/"))):
+        return source
+    tell("copying it first: others than root could change it")
+    sparsefiles.copy(source, f"{work}/source", order.most_bytes, room)
+    return f"{work}/source"
+
+
+def _can_be_swapped(part: str) -> bool:
+    """Of what others may write on the way to a file; in a sticky directory of root's, as /tmp is, they can only write what is theirs."""
+    status = os.lstat(part)
+    return not (stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX and status.st_uid == 0)
+
+
 def _raw(source: str, work: str, order: Order, room: Room, tell: Callable[[str], None]) -> str:
     """The image as a raw one: itself, or made of it in `work`. Failed for what it must not be."""
-    if not stat.S_ISREG(os.stat(source).st_mode):
-        raise Failed("", f"{source} is neither a directory nor a file with a disk image")
     image = os.path.realpath(source)
-    if held := claims.of(image):
-        raise Failed("", f"{source} is {' and '.join(held)}: what changes while it is read makes no whole system")
     try:
         if packed := diskimages.compression(_head(image)):
             if packed == "zst" and not Dom0().commands(("zstd",)):

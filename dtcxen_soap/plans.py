@@ -314,10 +314,11 @@ class CheckTarball(OneStep):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckDigest(OneStep):
-    """Read a file of the node to its end and fail unless its SHA-256 is this one; one that is not is removed, so that nobody ever uses it."""
+    """Read a file of the node to its end and fail unless its SHA-256 is this one; unless `keep` one that is not is removed, so that nobody ever uses it."""
 
     path: str
     sha256: str
+    keep: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -87,6 +87,28 @@ def copy(root: str, stage: str, room: Room) -> None:
     command(Run(
         why="Copy the system.", argv=("cp", "--archive", "--one-file-system", "--sparse=auto", "--", f"{root}/.", stage), contained=True,
         confinement=Confinement(writable=(root, stage)), timeout_seconds=COMMAND_SECONDS), room)
+    _refuse_lost(root, stage)
+
+
+def _refuse_lost(root: str, stage: str) -> None:
+    """cp(1) says nothing of attributes that the target's file system has no room for, or none at all of."""
+    try:
+        for member in Walk(root).members():
+            if member.kind in ("file", "directory"):
+                _refuse_lost_of(member.name, _attributes(os.path.join(root, member.name)), _attributes(os.path.join(stage, member.name)))
+    except OSError as error:
+        raise Failed("", f"what is packed changed while it was copied: {error.strerror}: {ascii(error.filename)}") from error
+
+
+def _refuse_lost_of(name: str, here: dict[str, bytes], there: dict[str, bytes]) -> None:
+    if lost := sorted(each for each, value in here.items() if there.get(each) != value):
+        raise Failed("", f"{ascii(name)} has attributes that the file system of the output directory does not keep: {', '.join(map(ascii, lost))}")
+
+
+def _attributes(path: str) -> dict[str, bytes]:
+    """Those that a bundle holds."""
+    names = (name for name in os.listxattr(path, follow_symlinks=False) if name.startswith("user.") or name == "security.capability")
+    return {name: os.getxattr(path, name, follow_symlinks=False) for name in names}
 
 
 def forget(stage: str) -> tuple[str, ...]:
@@ -107,10 +129,16 @@ def _is_directory(tree: Tree, path: str) -> bool:
 
 
 def look(stage: str) -> TreeFact:
-    """The beginnings of programs and kernels that tell what a tree is."""
+    """The texts, and the beginnings of programs and kernels, that tell what a tree is."""
     tree = Tree(stage)
     kernels = sorted(name for name in tree.names("boot") if name.startswith(("vmlinuz", "vmlinux")))[-_MOST_KERNELS:]
-    return tree.look((), (), (*pack.PROGRAMS, *(f"boot/{name}" for name in kernels)))
+    return tree.look(pack.TEXTS, (), (*pack.PROGRAMS, *(f"boot/{name}" for name in kernels)))
+
+
+def elsewhere(stage: str, found: TreeFact) -> tuple[tuple[str, str], ...]:
+    """Mount points whose content lies on another disk than the tree, and that disk."""
+    tree = Tree(stage)
+    return pack.elsewhere(found, lambda path: bool(set(tree.names(path)) - {"lost+found"}))
 
 
 def tarball(stage: str, target: str, newest: int, room: Room) -> None:

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from dtcxen_soap.facts import HookFact
 from dtcxen_soap.nodefiles import read_bytes
@@ -19,7 +20,8 @@ SCRIPTS = ("install_os", "custom_os", "setup_network", "last_stage_custom")
 TARBALLS = (".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.zst")
 MANIFEST = "manifest.json"
 PHASES = ("pre", "post", "error")
-_BOOT_MODE, _UNPACKS = "boot_mode", "cache"
+_BOOT_MODE, _UNPACKS, _TARBALL, _DIGEST = "boot_mode", "cache", "tarball", "sha256"
+_HEX = re.compile(r"[0-9a-f]{64}")
 _MOST_MANIFEST_BYTES = 1 << 20
 OS_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What bundles, described OS types and appliances may be called: what callers can write."""
@@ -59,9 +61,9 @@ def bundle(settings: Settings, name: str) -> BundleFact | None:
     scripts = frozenset(each for each in SCRIPTS if each in files)
     tarballs = tuple(each for each in files if each.endswith(TARBALLS))
     manifest = (MANIFEST,) if MANIFEST in files else ()
-    mode, unpacks, problems = _manifest(f"{path}/{MANIFEST}") if manifest else (None, False, ())
+    said = _manifest(f"{path}/{MANIFEST}", tarballs) if manifest else _Manifest()
     unsafe = tuple(objections(settings.os_dir, path, (*sorted(scripts), *tarballs, *manifest)))
-    return BundleFact(name, path, scripts, tarballs, unsafe, mode, problems, unpacks, tuple(_identity(f"{path}/{each}") for each in tarballs))
+    return BundleFact(name, path, scripts, tarballs, unsafe, said.mode, said.problems, said.unpacks, tuple(_identity(f"{path}/{each}") for each in tarballs), said.digests)
 
 
 def _identity(path: str) -> str:
@@ -70,19 +72,41 @@ def _identity(path: str) -> str:
     return f"{path} {status.st_dev}:{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
-def _manifest(path: str) -> tuple[BootMode | None, bool, tuple[str, ...]]:
-    """The boot mode that a bundle's manifest names, whether its install_os only unpacks, and what is wrong with it; all else is others' business."""
+@dataclass(frozen=True)
+class _Manifest:
+    """What a bundle's manifest says, or why it is not believed."""
+
+    mode: BootMode | None = None
+    unpacks: bool = False
+    digests: tuple[tuple[str, str], ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+def _manifest(path: str, tarballs: tuple[str, ...]) -> _Manifest:
+    """The boot mode that a bundle's manifest names, whether its install_os only unpacks, its tarball's SHA-256, and what is wrong; all else is others' business."""
     try:
         manifest = json.loads(read_bytes(path, _MOST_MANIFEST_BYTES))
     except (OSError, ValueError, RecursionError) as error:
-        return None, False, (f"{path} cannot be read: {error}",)
+        return _Manifest(problems=(f"{path} cannot be read: {error}",))
     if not isinstance(manifest, dict):
-        return None, False, (f"{path} is no JSON object",)
+        return _Manifest(problems=(f"{path} is no JSON object",))
     word, unpacks = manifest.get(_BOOT_MODE), manifest.get(_UNPACKS, False)
     modes = {mode.value: mode for mode in INSTALLABLE}
     problems = [] if word is None or (isinstance(word, str) and word in modes) else [f"{path}: {_BOOT_MODE} {json.dumps(word)} is none of {', '.join(modes)}"]
     problems += [] if isinstance(unpacks, bool) else [f"{path}: {_UNPACKS} {json.dumps(unpacks)} is neither true nor false"]
-    return (None, False, tuple(problems)) if problems else (modes.get(word or ""), unpacks, ())
+    digests, broken = _promised(manifest, tarballs)
+    problems += [f"{path}: {each}" for each in broken]
+    return _Manifest(problems=tuple(problems)) if problems else _Manifest(modes.get(word or ""), unpacks, digests)
+
+
+def _promised(manifest: Mapping[str, object], tarballs: tuple[str, ...]) -> tuple[tuple[tuple[str, str], ...], tuple[str, ...]]:
+    """The tarball and its SHA-256 where a manifest tells both, and what is wrong with them."""
+    tarball, digest = manifest.get(_TARBALL), manifest.get(_DIGEST)
+    if not (isinstance(tarball, str) and isinstance(digest, str)):
+        return (), ()
+    if tarball in tarballs and _HEX.fullmatch(digest):
+        return ((tarball, digest),), ()
+    return (), (f"{_TARBALL} and {_DIGEST} promise {json.dumps(digest[:100])} of {json.dumps(tarball[:100])}, and there is no such file or SHA-256",)
 
 
 def objections(os_dir: str, path: str, used: tuple[str, ...]) -> Iterator[str]:

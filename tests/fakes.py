@@ -469,7 +469,7 @@ class ScriptedDom0(Dom0):
         if verdict := judge(self.members.get(path, ())):
             raise Failed("", verdict)
 
-    def check_digest(self, path: str, sha256: str, watch: Watch | None = None) -> None:
+    def check_digest(self, path: str, sha256: str, watch: Watch | None = None, keep: bool = False) -> None:
         self._note("check_digest", path, sha256)
         if hashlib.sha256(self.read_bytes(path)).hexdigest() != sha256:
             self.memory.forget(path)

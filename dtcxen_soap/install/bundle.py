@@ -18,7 +18,7 @@ from dtcxen_soap.install import contract, finish
 from dtcxen_soap.install.golden import Recipe
 from dtcxen_soap.install.guest import Guest
 from dtcxen_soap.osfacts import BundleFact
-from dtcxen_soap.plans import CheckTarball, Confinement, Run, ServicesOff, Step
+from dtcxen_soap.plans import CheckDigest, CheckTarball, Confinement, Run, ServicesOff, Step
 from dtcxen_soap.settings import Settings
 
 INSTALL, CUSTOM, NETWORK, LAST = contract.SCRIPTS
@@ -57,9 +57,13 @@ def _commands(bundle: BundleFact) -> tuple[str, ...]:
 
 
 def checks(bundle: BundleFact, most_bytes: int = contract.MOST_BYTES) -> tuple[Step, ...]:
-    """Read every tarball of the bundle to its end and judge what is in it. One of several need not be a whole system."""
+    """Read every tarball of the bundle to its end: it is what the manifest promises, and may be unpacked. One of several need not be a whole system."""
+    promised = tuple(
+        CheckDigest(
+            why=f"Verify that {tarball} is the one that the manifest tells of, by its SHA-256.", path=posixpath.join(bundle.path, tarball), sha256=digest, keep=True, weight=2)
+        for tarball, digest in bundle.digests)
     judge = functools.partial(contract.judge, most_bytes=most_bytes, whole_system=len(bundle.tarballs) == 1)
-    return tuple(
+    return promised + tuple(
         CheckTarball(why=f"Verify {tarball}: whole, and nothing in it leads out of the tree.", path=posixpath.join(bundle.path, tarball), judge=judge, weight=4)
         for tarball in bundle.tarballs)
 

@@ -63,16 +63,25 @@ def _words(line: str) -> list[str]:
     return words if len(words) >= 3 and not words[0].startswith("#") else []
 
 
+def other_mounts(text: str) -> tuple[tuple[str, str], ...]:
+    """Where a fstab wants other disks than the root's at every start, and which: (mount point, disk) as they are written there."""
+    found = (words for line in text.splitlines() if (words := _words(line)))
+    return tuple((words[1], words[0]) for words in found if words[1].startswith("/") and words[1] != "/" and _DISK.fullmatch(words[0]) and not _may_lack(words))
+
+
+def _may_lack(words: list[str]) -> bool:
+    return bool({"noauto", "nofail"} & set(words[3].split(",") if len(words) > 3 else ()))
+
+
 def _line(line: str) -> str | None:
     """A line as it stays, or as a comment; None for the root and the swap disk of old."""
     words = _words(line)
     if not words:
         return None if line.strip() == _UNCONFIGURED else line
     device, at, fstype = words[:3]
-    options = words[3].split(",") if len(words) > 3 else []
     is_disk = bool(_DISK.fullmatch(device))
     if at == "/" or (fstype == "swap" and is_disk):
         return None
-    if is_disk and not {"noauto", "nofail"} & set(options):
+    if is_disk and not _may_lack(words):
         return _NOT_HERE + line
     return line

@@ -250,12 +250,21 @@ def _bomb(target: Target, ground: Ground) -> None:
     target.bundle("hostile", x__tar__gz=gzip.compress(data, 1))
 
 
+def _other_tarball(target: Target, ground: Ground) -> None:
+    """It is a good one, and not the one that was packed."""
+    target.bundle("hostile", x__tar=hostile.packed(lambda archive: None), manifest__json=b'{"cache": true, "tarball": "x.tar", "sha256": "' + b"0" * 64 + b'"}')
+
+
 DIRECTORIES = {
     "a script that others may write": (_script_of_others, "can be written by others than root"),
     "a tarball elsewhere": (_leads_out, "leads out of"),
     "a link to elsewhere": (_is_a_link, "leads out of|hostile"),
     "a script that reaches out": (_script_reaches_out, "code 3|the tree has no /etc"),
     "a bomb": (_bomb, "No space left|ended with code|needs"),
+    "another tarball than the manifest's": (_other_tarball, "its SHA-256 is [0-9a-f]{64}, expected 0{64}: it is not used"),
+    "a manifest that promises a file elsewhere": (
+        lambda t, g: t.bundle("hostile", x__tar=hostile.packed(lambda archive: None), manifest__json=b'{"tarball": "../x.tar", "sha256": "' + b"0" * 64 + b'"}'),
+        "there is no such file or SHA-256"),
     "a manifest that is none": (lambda t, g: t.bundle("hostile", x__tar=hostile.packed(lambda archive: None), manifest__json=b"[" * 100000), "manifest.json"),
     "a manifest with another boot mode": (
         lambda t, g: t.bundle("hostile", x__tar=hostile.packed(lambda archive: None), manifest__json=b'{"boot_mode": "$(id)"}'), r"boot_mode .* is none of"),

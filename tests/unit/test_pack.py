@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import struct
 
@@ -88,3 +89,13 @@ def test_install_os_is_of_the_old_contract() -> None:
 def test_names_are_those_that_callers_can_write() -> None:
     from dtcxen_soap.survey_programs import OS_NAME
     assert pack.NAME.pattern == OS_NAME.pattern
+
+
+@pytest.mark.parametrize(("mode", "at", "refused"), [
+    (None, "/boot", True), (BootMode.DIRECT, "/boot", False), (BootMode.DIRECT, "/usr", True), (None, "/var/log", True), (None, "/home", False), (None, "/boot/efi", False)])
+def test_parts_on_other_disks(mode: BootMode | None, at: str, refused: bool) -> None:
+    tree = TreeFact({"etc/fstab": f"LABEL=x / ext4 defaults 0 1\nUUID=1 {at} ext4 defaults 0 2\nproc /proc proc defaults 0 0\n"}, frozenset(), {})
+    missing = pack.elsewhere(tree, lambda path: False)
+    assert missing == (() if at == "/boot/efi" else ((at, "UUID=1"),)) and pack.elsewhere(tree, lambda path: True) == ()
+    with pytest.raises(Failed, match=f"keeps '{at}' on 'UUID=1'") if refused else contextlib.nullcontext():
+        pack.refuse_in_parts("x", mode, missing)

@@ -85,6 +85,17 @@ def test_a_manifest_that_is_none_is_told(settings: Settings, bundle: Path, text:
     assert fact and fact.boot_mode is None and problem in fact.problems[0] and str(bundle) in fact.problems[0]
 
 
+def test_its_manifest_may_promise_a_digest(settings: Settings, bundle: Path) -> None:
+    digest = "0123456789abcdef" * 4
+    for text, digests, problems in (
+            (f'{{"tarball": "base.tar.gz", "sha256": "{digest}"}}', (("base.tar.gz", digest),), 0), (f'{{"sha256": "{digest}"}}', (), 0),
+            (f'{{"tarball": "other.tar.gz", "sha256": "{digest}"}}', (), 1), (f'{{"tarball": "../base.tar.gz", "sha256": "{digest}"}}', (), 1),
+            ('{"tarball": "base.tar.gz", "sha256": "abc"}', (), 1)):
+        put(f"{bundle}/manifest.json", 0o644, text)
+        fact = survey.bundle(settings, "centos6")
+        assert fact and (fact.digests, len(fact.problems)) == (digests, problems), text
+
+
 def test_a_manifest_that_leads_out_of_the_bundles_is_not_trusted(settings: Settings, bundle: Path, tmp_path: Path) -> None:
     put(f"{tmp_path}/elsewhere.json", 0o644, "{}")
     (bundle / "manifest.json").symlink_to(tmp_path / "elsewhere.json")
