@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "facts", "settings", "onestep", "imagesteps",
+WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "censusfacts", "facts", "settings", "onestep", "imagesteps",
          "plans",
          "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
