@@ -43,5 +43,4 @@ class Look:
         self._known, self._until = answer, self._clock.seconds() + self._seconds
         waiting, self._waiting = self._waiting or [], None
         for waiter in waiting:
-            if not waiter.called:
-                waiter.callback(answer)
+            waiter.callback(answer)  # one that gave up, or was cancelled, takes no notice

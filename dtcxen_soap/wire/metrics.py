@@ -76,7 +76,7 @@ class Metrics:
     async def text(self, ask: Ask) -> bytes:
         """All figures of now. `ask` puts a call to the engine."""
         asked = [look.answer(lambda call=call: ask(call()), PATIENCE_SECONDS) for look, call in self._looks.items()]  # type: ignore[misc]
-        found = dict(zip((look.name for look in self._looks), await defer.gatherResults(asked), strict=True))
+        found = dict(zip((look.name for look in self._looks), await defer.gatherResults(asked, consumeErrors=True), strict=True))
         text: bytes = await self._in_thread(lambda: self._render(found))
         return text
 

@@ -83,13 +83,16 @@ def own(tmp_path: Path) -> Iterator[Watched]:
 
 @pytest.mark.root
 @pytest.mark.parametrize(("mode", "words", "code", "expected"), [
-    ("health", (), 0, "the daemon is well"), ("health", ("-w", "60"), 0, "time="), ("health", ("-w", "60:"), 1, ";60:;;0;10"), ("health", ("-c", "@0:60"), 2, "time="),
+    ("health", (), 0, "the daemon is well"), ("health", ("-w", "60"), 0, "time="),
+    ("health", ("-w", "60:"), 1, ";60:;;0;10"), ("health", ("-c", "@0:60"), 2, "time="),
     ("health", ("-w", "60:10"), 3, "begins after its end"),
-    ("ping", ("--vps", "01"), 0, "1 of 1 addresses answer | unanswered=0;0;;0;1 rtt=0.00"), ("ping", (), 1, f"silent: {REFUSED} (VPS 02)"), ("ping", ("-c", "0"), 2, "unanswered=1;0;0;0;2"),
+    ("ping", ("--vps", "01"), 0, "1 of 1 addresses answer | unanswered=0;0;;0;1 rtt=0.00"), ("ping", (), 1, f"silent: {REFUSED} (VPS 02)"),
+    ("ping", ("-c", "0"), 2, "unanswered=1;0;0;0;2"),
     ("ping", ("--vps", "09"), 3, "no address of VPS 09"),
     ("space", ("-w", "1:", "-c", "1:"), 0, "MB;1:;1:;0"), ("space", ("-w", "999999999:", "-c", "1:"), 1, "free: "), ("space", ("-c", "999999999:"), 2, "free: "),
     ("space", ("--place", "vg9"), 3, "nothing of vg9"),
-    ("certificate", (), 0, "days="), ("certificate", ("-w", "9999:"), 1, ";9999:;7:"), ("certificate", ("-c", "9999:"), 2, ";30:;9999:"), ("certificate", ("--ca", "/nonesuch"), 3, "/nonesuch"),
+    ("certificate", (), 0, "days="), ("certificate", ("-w", "9999:"), 1, ";9999:;7:"), ("certificate", ("-c", "9999:"), 2, ";30:;9999:"),
+    ("certificate", ("--ca", "/nonesuch"), 3, "/nonesuch"),
 ])
 def test_a_mode_and_an_outcome(node: Watched, mode: str, words: tuple[str, ...], code: int, expected: str) -> None:
     found = node.check(mode, *words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gc
 import re
 from concurrent.futures import Future
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from passlib.hash import des_crypt
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.error import ConnectionDone
+from twisted.logger import globalLogPublisher
 from twisted.python.failure import Failure
 
 from dtcxen_soap import errors
@@ -211,10 +213,18 @@ def test_a_scraper_that_leaves_takes_nothing_from_the_others(wire: Wire) -> None
     (first, _), (second, transport) = wire.connect(), wire.connect()
     for protocol in (first, second):
         protocol.dataReceived(line)
-    first.connectionLost(Failure(ConnectionDone()))
-    for future, call in zip(list(wire.engine.held), list(wire.engine.calls), strict=True):
-        future.set_result(wire.engine._from_table(call))
+    told: list[Any] = []
+    globalLogPublisher.addObserver(told.append)
+    try:
+        first.connectionLost(Failure(ConnectionDone()))
+        gc.collect()
+        for future, call in zip(list(wire.engine.held), list(wire.engine.calls), strict=True):
+            future.set_result(wire.engine._from_table(call))
+        gc.collect()
+    finally:
+        globalLogPublisher.removeObserver(told.append)
     assert b'dtcxen_vpses{state="running"} 1.0' in transport.value()
+    assert not [event for event in told if event.get("log_failure")], "and nobody is told of what is no error"
 
 
 def test_daemons_do_not_share_figures(tmp_path: Path, wire: Wire) -> None:
