@@ -63,10 +63,14 @@ def described(pem: bytes) -> FoundCertificate:
     """The first certificate of a file, in words; its trouble where it cannot be read."""
     try:
         found = x509.load_pem_x509_certificate(pem)
-        ends = found.not_valid_after_utc if hasattr(found, "not_valid_after_utc") else found.not_valid_after.replace(tzinfo=UTC)
-        return FoundCertificate(found.subject.rfc4514_string(), ends, _kind(found), _hash_name(found))
+        return FoundCertificate(found.subject.rfc4514_string(), ends(found), _kind(found), _hash_name(found))
     except (ValueError, UnsupportedAlgorithm) as error:
         return FoundCertificate(trouble=str(error).splitlines()[0][:200] if str(error) else "not a certificate in PEM")
+
+
+def ends(certificate: x509.Certificate) -> datetime:
+    """When a certificate ends (UTC), as old and new versions of the library tell it."""
+    return certificate.not_valid_after_utc if hasattr(certificate, "not_valid_after_utc") else certificate.not_valid_after.replace(tzinfo=UTC)
 
 
 def _kind(certificate: x509.Certificate) -> str:

@@ -25,10 +25,11 @@ CONNECT_SECONDS, ANSWER_SECONDS = 20, 600
 
 
 class Faulted(DtcxenError):
-    """The daemon answered with a fault; `lines` holds one line per thing that is wrong."""
+    """The daemon answered with a fault; `lines` holds one line per thing that is wrong, `code` the fault's own word (Client.Busy)."""
 
-    def __init__(self, *lines: str) -> None:
+    def __init__(self, *lines: str, code: str = "") -> None:
         super().__init__("\n".join(lines))
+        self.code = code
 
 
 class Node:
@@ -38,16 +39,12 @@ class Node:
         if urlsplit(door.url).scheme not in ("https", "http") or not urlsplit(door.url).hostname:
             raise UsageError(f"{door.url!r} is not an address, expected https://HOST:PORT/")
         self._door = door
-        session = requests.Session()
-        session.trust_env = False
-        session.verify = door.trust
-        session.auth = HTTPBasicAuth(door.user.encode(), door.password.encode())
-        transport = Transport(session=session, timeout=CONNECT_SECONDS, operation_timeout=ANSWER_SECONDS)
+        transport = Transport(session=session(door), timeout=CONNECT_SECONDS, operation_timeout=ANSWER_SECONDS)
         try:
             client = zeep.Client(f"{door.url}?wsdl", transport=transport)
             self._service = client.create_service(next(iter(client.wsdl.bindings)), door.url)
         except (requests.RequestException, TransportError) as error:
-            raise self._unreachable(error) from None
+            raise unreachable(self._door.url, error) from None
         except (XMLSyntaxError, ZeepError, StopIteration, OSError) as error:
             raise Unreachable(f"{door.url} answers, but is no dtcxen daemon: {error}") from None
 
@@ -56,22 +53,32 @@ class Node:
         try:
             return _whole(operation, serialize_object(self._service[operation](**dict(values)), dict))
         except Fault as error:
-            raise Faulted(*fault_lines(error)) from None
+            raise Faulted(*fault_lines(error), code=str(error.code).rpartition(":")[2]) from None
         except (requests.RequestException, TransportError) as error:
-            raise self._unreachable(error) from None
+            raise unreachable(self._door.url, error) from None
         except AttributeError:
-            raise Faulted(f"{self._door.url} knows no {operation}: it is of another version") from None
+            raise Faulted(f"{self._door.url} knows no {operation}: it is of another version", code="Client.UnknownOperation") from None
 
-    def _unreachable(self, error: Exception) -> Unreachable:
-        """In the words of an admin: what to try, not which library noticed."""
-        where = self._door.url
-        if isinstance(error, requests.exceptions.SSLError):
-            return Unreachable(f"{where} is not to be trusted: its certificate is not known here; --ca FILE names the one to trust ({_innermost(error)})")
-        if isinstance(error, requests.exceptions.Timeout):
-            return Unreachable(f"{where} did not answer in time")
-        if isinstance(error, TransportError):
-            return Unreachable(f"{where} answered HTTP {error.status_code}: {str(error.message)[:200]}")
-        return Unreachable(f"{where} cannot be reached: {_innermost(error)}; is the daemon running?")
+
+
+def session(door: Door) -> requests.Session:
+    """An HTTP session that trusts whom the door says and signs in as it says; no proxy, no .netrc."""
+    made = requests.Session()
+    made.trust_env = False
+    made.verify = door.trust
+    made.auth = HTTPBasicAuth(door.user.encode(), door.password.encode())
+    return made
+
+
+def unreachable(where: str, error: Exception) -> Unreachable:
+    """In the words of an admin: what to try, not which library noticed."""
+    if isinstance(error, requests.exceptions.SSLError):
+        return Unreachable(f"{where} is not to be trusted: its certificate is not known here; --ca FILE names the one to trust ({_innermost(error)})")
+    if isinstance(error, requests.exceptions.Timeout):
+        return Unreachable(f"{where} did not answer in time")
+    if isinstance(error, TransportError):
+        return Unreachable(f"{where} answered HTTP {error.status_code}: {str(error.message)[:200]}")
+    return Unreachable(f"{where} cannot be reached: {_innermost(error)}; is the daemon running?")
 
 
 def _whole(operation: str, answer: Any) -> Any:

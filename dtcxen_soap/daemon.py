@@ -35,6 +35,7 @@ from dtcxen_soap.survey import Survey
 from dtcxen_soap.wire.auth import Authenticator
 from dtcxen_soap.wire.health import Health
 from dtcxen_soap.wire.http import site
+from dtcxen_soap.wire.metrics import Metrics
 from dtcxen_soap.wire.tls import Connections
 
 log = logging.getLogger(__name__)
@@ -88,10 +89,11 @@ class Door(service.Service):  # type: ignore[misc]
     def __init__(self, daemon: Daemon, reactor: Any) -> None:
         self._reactor, self._settings = reactor, daemon.settings
         self.tls = Connections(daemon.settings)
-        self._passwords, self._checks = _pool("passwords", PASSWORD_THREADS), _pool("health", 1)
+        self._passwords, self._checks = _pool("passwords", PASSWORD_THREADS), _pool("health", 2)
         self.auth = Authenticator(lambda: daemon.settings, lambda work: deferToThreadPool(reactor, self._passwords, work), reactor)
         health = Health(daemon.engine.jobs.alive, lambda work: deferToThreadPool(reactor, self._checks, work), reactor)
-        self._site = site(lambda: daemon.settings, daemon.engine.jobs, self.auth, health, reactor)
+        metrics = Metrics(lambda: daemon.settings, self.tls.certificate_ends, lambda work: deferToThreadPool(reactor, self._checks, work), reactor)
+        self._site = site(lambda: daemon.settings, daemon.engine.jobs, self.auth, health, metrics, reactor)
         self._site.noisy = False
         self._port: Any = None
 

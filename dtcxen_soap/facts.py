@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dtcxen_soap.accountfacts import AccountsFact, KeyFact
+from dtcxen_soap.censusfacts import NeedJobCounts, NeedStates
 from dtcxen_soap.firstbootfacts import FirstbootFact, NeedFirstboot
 from dtcxen_soap.imagefacts import ImageCache
 from dtcxen_soap.osfacts import BundleFact, OsTypeFact
@@ -144,7 +145,7 @@ class NeedLog:
 
 Need = (
     NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedQemu | NeedHooks | NeedIsos | NeedPings
-    | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys | NeedFirstboot
+    | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys | NeedFirstboot | NeedStates | NeedJobCounts
 )
 
 # -- Records --------------------------------------------------------------------------------------
@@ -463,6 +464,8 @@ class Facts:
     log: str | None = None
     samples: tuple[Sample, ...] = ()
     apps: tuple[str, ...] = ()
+    states: Mapping[VpsId, str] = field(default_factory=dict)
+    job_counts: Mapping[str, int] = field(default_factory=dict)
 
     def disk(self, role: DiskRole) -> DiskFact | None:
         """The VPS's root or swap disk, if it has one."""

@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from threading import RLock
 from typing import Any
 
+from dtcxen_soap.censusfacts import JOB_STATES
 from dtcxen_soap.errors import Failed, Misconfigured
 from dtcxen_soap.facts import JobFact, NeedJobs, TenancyFact
 from dtcxen_soap.joblog import JobLog, tail
@@ -322,6 +323,10 @@ class Journal:
         where = " AND ".join(condition for condition, _ in asked) or "1"
         rows = self._read(f"SELECT * FROM jobs WHERE {where} ORDER BY id DESC LIMIT ?", *(value for _, value in asked), need.limit)
         return tuple(map(self._fact, rows))
+
+    def job_counts(self) -> dict[str, int]:
+        """How many jobs there are in each state, of whatever tenancy; 0 where there are none."""
+        return dict.fromkeys(JOB_STATES, 0) | {state: number for state, number in self._read("SELECT state, count(*) FROM jobs GROUP BY state")}
 
     def _fact(self, row: sqlite3.Row) -> JobFact:
         path = self._log_path(row["id"])

@@ -14,6 +14,7 @@ from dtcxen_soap import accounts, answers, bsd, disks, fsck, hooks, hvm, power, 
 from dtcxen_soap import requests as req
 from dtcxen_soap.access import Access, Caller, Role, admit
 from dtcxen_soap.calls import Call, Kind
+from dtcxen_soap.censusfacts import NeedJobCounts, NeedStates
 from dtcxen_soap.errors import ParameterFault, Refused
 from dtcxen_soap.facts import Facts, Need, NeedKept
 from dtcxen_soap.install import reinstall
@@ -180,7 +181,25 @@ def prepare(name: str, given: Sequence[tuple[str, req.Given]], settings: Setting
     return Call(name, operation.kind, caller, vps, needs, decide, bool(getattr(request, "plan_only", None)), job, operation.takes_over)
 
 
+_NODE = Caller("node", Role.ADMIN)
+"""The daemon itself, by its clock or for who watches it."""
+
+
 def housekeeping(settings: Settings) -> Call:
     """The node's own call, made by the daemon's clock: drop what was kept long enough."""
-    node = Caller("node", Role.ADMIN)
-    return Call("housekeeping", Kind.JOB, node, None, (NeedKept(),), lambda facts: disks.plan_purge(settings, facts))
+    return Call("housekeeping", Kind.JOB, _NODE, None, (NeedKept(),), lambda facts: disks.plan_purge(settings, facts))
+
+
+def of_the_node(name: str, settings: Settings) -> Call:
+    """The node's own call of one of its reading operations, with nothing given: as the monitor's, but nobody's."""
+    return prepare(name, (), settings, _NODE, rpc=False)
+
+
+def vps_states() -> Call:
+    """The node's own question what each VPS does: VpsId to a word of VPS_STATES."""
+    return Call("vpsStates", Kind.READ, _NODE, None, (NeedStates(),), lambda facts: facts.states)
+
+
+def job_counts() -> Call:
+    """The node's own question how many jobs there are in each of JOB_STATES."""
+    return Call("jobCounts", Kind.READ, _NODE, None, (NeedJobCounts(),), lambda facts: facts.job_counts)

@@ -25,6 +25,7 @@ from dtcxen_soap import (
     survey_rescue,
     survey_volumes,
 )
+from dtcxen_soap.censusfacts import NeedJobCounts, NeedStates
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import (
     Facts,
@@ -127,6 +128,10 @@ class Survey:
                 return {"samples": self._journal.samples(count)}
             case NeedRoom():
                 return {"room": survey_disks.room(self._dom0, settings), "lvm": survey_volumes.volumes(self._dom0).fact}
+            case NeedStates():
+                return {"states": survey_domu.states(self._dom0, settings, self._busy)}
+            case NeedJobCounts():
+                return {"job_counts": self._journal.job_counts()}
             case NeedApps():
                 return {"apps": survey_programs.app_names(settings)}
             case NeedLog(vps, lines):

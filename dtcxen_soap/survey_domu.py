@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
+from collections.abc import Callable, Iterable
 
 from dtcxen_soap import domus
 from dtcxen_soap.disks import config_path, kept_config_path
@@ -15,19 +16,30 @@ from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import MacAddress, VpsId
 from dtcxen_soap.xen.config import DomuConfig, parse
 
-_CONFIG_NAME = re.compile(r"xen[0-9]{2,4}")
+_NAME = re.compile(r"xen[0-9]{2,4}")
 _log = logging.getLogger(__name__)
 
 
 def configured(dom0: Dom0, settings: Settings) -> tuple[tuple[VpsId, DomuConfig], ...]:
     """Every VPS that has a configuration, in the order of their numbers; what cannot be read is warned of and left out."""
-    found = []
-    for name in dom0.listdir(settings.xen_config_dir):
-        if _CONFIG_NAME.fullmatch(name) and int(name[3:]) and VpsId.parse(name).name == name:
-            vps = VpsId.parse(name)
-            if (config := _config(dom0, settings, vps)) is not None:
-                found.append((vps, config))
-    return tuple(sorted(found, key=lambda pair: pair[0]))
+    found = ((vps, _config(dom0, settings, vps)) for vps in sorted(_named(dom0.listdir(settings.xen_config_dir))))
+    return tuple((vps, config) for vps, config in found if config is not None)
+
+
+def _named(names: Iterable[str]) -> set[VpsId]:
+    """The VPSes that these are the exact names of."""
+    return {vps for name in names if _NAME.fullmatch(name) and int(name[3:]) and (vps := VpsId.parse(name)).name == name}
+
+
+def states(dom0: Dom0, settings: Settings, busy: Callable[[VpsId], str]) -> dict[VpsId, str]:
+    """What each VPS does that has a configuration or a domU, a word of VPS_STATES. Failed when Xen gives no answer: that is not "stopped".
+
+    One question to Xen for all: a rescue system counts as running, and a domU between the two lives of its reboot as stopped.
+    """
+    rows = {row.name: row.state for row in domus.domains(dom0)} if domus.has_xen(dom0, settings.toolstack) else {}
+    known = _named(dom0.listdir(settings.xen_config_dir)) | _named(rows)
+    words = {vps: rows.get(vps.name, "stopped") for vps in sorted(known)}
+    return {vps: busy(vps) or ("running" if word == "blocked" else word) for vps, word in words.items()}
 
 
 def _config(dom0: Dom0, settings: Settings, vps: VpsId) -> DomuConfig | None:

@@ -17,8 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "facts", "settings", "onestep", "imagesteps",
-         "plans",
+WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "censusfacts", "facts", "settings", "onestep",
+         "imagesteps", "plans",
          "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
@@ -67,7 +67,7 @@ OWNERS = {
     "concurrent": ("jobs", "goldenimages", "hostkeys", "wire", "daemon"),
     "asyncio": (),
     "socket": ("ping", "qmp", "daemon"),
-    "ssl": (),
+    "ssl": ("cli",),
     "spyne": ("wire",),
     "lxml": ("wire",),
     "twisted": ("wire", "daemon", "daemonlog"),
@@ -76,6 +76,7 @@ OWNERS = {
     "cryptography": ("certificates",),
     "passlib": ("passwords", "wire.auth", "wire.htpasswd"),
     "bcrypt": (),
+    "prometheus_client": ("wire",),
     "zeep": ("cli",),
     "requests": ("cli",),
     "argparse": ("cli",),

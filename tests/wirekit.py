@@ -19,9 +19,11 @@ from twisted.internet.testing import StringTransport
 
 from dtcxen_soap import answers, settings
 from dtcxen_soap.calls import Call
+from dtcxen_soap.vps import VpsId
 from dtcxen_soap.wire.auth import Authenticator
 from dtcxen_soap.wire.health import Health
 from dtcxen_soap.wire.http import site
+from dtcxen_soap.wire.metrics import Metrics
 from dtcxen_soap.wire.xmlnames import ENV, local
 
 RECORDED = Path(__file__).parent / "data" / "wire" / "requests"
@@ -58,6 +60,7 @@ ANSWERS: Mapping[type, Any] = {
         answers.CancelAsked(7, True),
     )
 }
+OF_THE_NODE: Mapping[str, Any] = {"vpsStates": {VpsId(1): "running", VpsId(2): "stopped"}, "jobCounts": {"done": 3, "failed": 1}}
 SAMPLES = {
     "VpsName": "xen01", "OsType": "debian", "Password": "s3cr&t \u20ac", "HostName": "www.example.org", "Nics": "192.0.2.10/24 2001:db8::2/64",
     "Gateway": "192.0.2.1", "NameServers": "192.0.2.53,2001:db8::53", "ImageType": "vbd", "BootMode": "pvh-grub", "Flag": "true", "DiskSizeMib": "1024",
@@ -89,6 +92,8 @@ class AnsweringEngine:
         return future
 
     def _from_table(self, call: Call) -> Any:
+        if call.operation in OF_THE_NODE:
+            return OF_THE_NODE[call.operation]
         from dtcxen_soap.operations import find
         form = find(call.operation, True)
         assert form is not None
@@ -158,7 +163,8 @@ class Wire:
         self.engine = AnsweringEngine()
         self.clock = TimeOfTests()
         self.auth = Authenticator(lambda: self.settings, at_once, self.clock)
-        self.site = site(lambda: self.settings, self.engine, self.auth, Health(lambda: self.engine.alive(), at_once, self.clock), self.clock)
+        self.metrics = Metrics(lambda: self.settings, lambda: NOON, at_once, self.clock)
+        self.site = site(lambda: self.settings, self.engine, self.auth, Health(lambda: self.engine.alive(), at_once, self.clock), self.metrics, self.clock)
         self.site.reactor = self.clock
 
     def connect(self, peer: str = "192.0.2.99") -> tuple[Any, StringTransport]:

@@ -21,6 +21,9 @@ from spyne.model.fault import Fault  # isort: skip
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "text/xml; charset=utf-8"
+OUTCOMES = ("refused", "not_allowed", "missing", "busy", "cancelled", "failed", "defect")
+"""What faults are to whoever counts them; all but the last two are for the caller to mend."""
+_OUTCOMES = {"Client.NotAllowed": "not_allowed", "Client.Missing": "missing", "Client.Busy": "busy", "Client.Cancelled": "cancelled", "Server.Failed": "failed"}
 Entry = dict[str, str]
 
 
@@ -79,6 +82,11 @@ def _defect(error: BaseException, operation: str) -> Fault:
     kind = "unexpected error" if isinstance(error, DtcxenError) else "defect"
     log.error("%s %s in %s", kind, reference, operation or "a request", exc_info=error)
     return fault("Server", f"internal error, reference {reference}: the node's log has more", {"operation": operation, "kind": "Internal", "reference": reference})
+
+
+def outcome(problem: Fault) -> str:
+    """The word of OUTCOMES for a fault."""
+    return _OUTCOMES.get(problem.faultcode, "refused" if problem.faultcode.startswith("Client") else "defect")
 
 
 def envelope(problem: Fault) -> etree._Element:

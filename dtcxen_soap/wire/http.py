@@ -19,11 +19,12 @@ from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 
-from dtcxen_soap.access import Caller
+from dtcxen_soap.access import Access, Caller, admit
 from dtcxen_soap.answers import PerformanceList
 from dtcxen_soap.calls import Call
+from dtcxen_soap.errors import NotAllowed
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.wire import delivery, faults, soap, wsdl
+from dtcxen_soap.wire import delivery, faults, metrics, soap, wsdl
 from dtcxen_soap.wire import spynefix as _  # noqa: F401  (before Spyne)
 from dtcxen_soap.wire.auth import Authenticator, WrongCredentials, credentials
 from dtcxen_soap.wire.health import Health
@@ -65,23 +66,27 @@ class Served:
 
 
 class SoapResource(Resource):  # type: ignore[misc]
-    """All of the service: SOAP and WSDL at /, and /healthz."""
+    """All of the service: SOAP and WSDL at /, /healthz and /metrics."""
 
     isLeaf = True
 
-    def __init__(self, settings_of: Callable[[], Settings], engine: Engine, auth: Authenticator, health: Health, reactor: IReactorFromThreads) -> None:
+    def __init__(
+            self, settings_of: Callable[[], Settings], engine: Engine, auth: Authenticator, health: Health, figures: metrics.Metrics,
+            reactor: IReactorFromThreads) -> None:
         super().__init__()
-        self._settings_of, self._engine, self._auth, self._health, self._reactor = settings_of, engine, auth, health, reactor
+        self._settings_of, self._engine, self._auth, self._health, self._metrics, self._reactor = settings_of, engine, auth, health, figures, reactor
         self._served = Served(settings_of(), self._submit)
 
     def render(self, request: LimitedRequest) -> Any:
         """Answer a request, or say NOT_DONE_YET and answer later."""
         if request.path == b"/healthz" and request.method in (b"GET", b"HEAD"):
             return self._later(request, self._answer_health(request))
+        if request.path == b"/metrics":
+            return self._later(request, self._answer_metrics(request)) if request.method in (b"GET", b"HEAD") else _only_get(request)
         if request.path != b"/":
-            return _text(request, 404, "There is nothing here; SOAP and ?wsdl are at /.")
+            return _text(request, 404, "There is nothing here; SOAP and ?wsdl are at /, figures at /metrics.")
         if request.method == b"POST":
-            return self._refuse_media(request) or self._later(request, self._answer_call(request))
+            return self._refused_media(request) or self._later(request, self._answer_call(request))
         if request.method in (b"GET", b"HEAD"):
             return self._answer_get(request)
         return _not_allowed(request)
@@ -90,6 +95,12 @@ class SoapResource(Resource):  # type: ignore[misc]
         if not request.uri.lower().partition(b"?")[2].startswith(b"wsdl"):
             return _not_allowed(request)
         return _send(request, 200, faults.MEDIA_TYPE, self._current().wsdl(_address(request)))
+
+    def _refused_media(self, request: LimitedRequest) -> bytes:
+        refused = self._refuse_media(request)
+        if refused:
+            self._metrics.rejected("media")
+        return refused
 
     def _refuse_media(self, request: LimitedRequest) -> bytes:
         """A browser can be made to send everything but these types and without an Origin: b"" if the request is none of its."""
@@ -127,29 +138,63 @@ class SoapResource(Resource):  # type: ignore[misc]
         healthy = await self._health.healthy()
         return _text(request, 200 if healthy else 503, "ok" if healthy else "not well")
 
-    async def _answer_call(self, request: LimitedRequest) -> bytes:
-        peer = str(getattr(request.getClientAddress(), "host", ""))
+    async def _caller(self, request: LimitedRequest) -> Caller | None:
+        """Who signed in; None when nobody tried to. WrongCredentials when it is time to say so."""
         try:
             given = credentials(request.getHeader("authorization"))
-            if given is None:
-                request.setHeader(b"www-authenticate", REALM)
-                return _text(request, 401, "Sign in with Basic authentication.")
-            caller = await self._auth.authenticate(given, peer)
+            if given is not None:
+                return await self._auth.authenticate(given, str(getattr(request.getClientAddress(), "host", "")))
+            self._metrics.rejected("unsigned")
+            return None
+        except WrongCredentials:
+            self._metrics.rejected("credentials")
+            raise
+
+    async def _answer_metrics(self, request: LimitedRequest) -> bytes:
+        try:
+            caller = await self._caller(request)
+        except WrongCredentials:
+            caller = None
+        if caller is None:
+            return _challenge(request)
+        try:
+            admit("metrics", Access.READ_ALL, caller, None)
+        except NotAllowed as error:
+            return _text(request, 403, str(error))
+        return _send(request, 200, metrics.MEDIA_TYPE, await self._metrics.text(self._submit))
+
+    async def _answer_call(self, request: LimitedRequest) -> bytes:
+        try:
+            caller = await self._caller(request)
         except WrongCredentials:
             return _fault(request, faults.fault("Client.Authentication", "Authorization failed."))
-        return await self._answer_caller(request, caller)
+        return await self._answer_caller(request, caller) if caller else _challenge(request)
 
     async def _answer_caller(self, request: LimitedRequest, caller: Caller) -> bytes:
-        """A signed-in caller's request through Spyne: parse, admit, run, serialise."""
+        """A signed-in caller's request, counted by how it ended."""
+        exchange, begun, outcome = soap.Exchange(caller), self._reactor.seconds(), "defect"
+        try:
+            body = await self._answer_exchange(request, exchange)
+            outcome = faults.outcome(exchange.problem) if exchange.problem else metrics.DONE
+            return body
+        except defer.CancelledError:
+            outcome = metrics.LEFT
+            raise
+        finally:
+            self._metrics.answered(exchange.form, outcome, self._reactor.seconds() - begun)
+
+    async def _answer_exchange(self, request: LimitedRequest, exchange: soap.Exchange) -> bytes:
+        """A request through Spyne: parse, admit, run, serialise."""
         transport = self._current().transport
         context = _MethodContext(transport, request, faults.MEDIA_TYPE)
         context.in_string = [request.content.read()]
-        context.udc = exchange = soap.Exchange(caller)
+        context.udc = exchange
         ready = transport.generate_contexts(context, _charset(request.media_type))[0]
         ready.udc = exchange
         try:
             await self._run(transport, ready, exchange)
             transport.get_out_string(ready)
+            exchange.problem = exchange.problem or ready.out_error
             status = 500 if ready.out_error is not None else 200
             if isinstance(exchange.answer, PerformanceList) and exchange.answer.newest and status == 200:
                 delivery.when_delivered(request, lambda: self._engine.delivered(exchange.answer.newest))
@@ -173,6 +218,7 @@ class SoapResource(Resource):  # type: ignore[misc]
             raise
         except Exception as error:  # the one place where any error of the engine becomes a fault
             problem, told = faults.of(error, exchange.operation), exchange.outcome(error)
+            exchange.problem = problem
             context.out_object, context.out_error = ([told], None) if told else (None, problem)
 
     def _submit(self, call: Call) -> defer.Deferred[Any]:
@@ -220,9 +266,11 @@ class _MethodContext(HttpMethodContext):  # type: ignore[misc]
     HttpTransportContext = _TransportContext
 
 
-def site(settings_of: Callable[[], Settings], engine: Engine, auth: Authenticator, health: Health, reactor: IReactorFromThreads) -> LimitedSite:
+def site(
+        settings_of: Callable[[], Settings], engine: Engine, auth: Authenticator, health: Health, figures: metrics.Metrics,
+        reactor: IReactorFromThreads) -> LimitedSite:
     """The whole service as a factory of connections."""
-    resource = SoapResource(settings_of, engine, auth, health, reactor)
+    resource = SoapResource(settings_of, engine, auth, health, figures, reactor)
     return LimitedSite(resource, lambda: settings_of().max_body_kib << 10)
 
 
@@ -253,6 +301,16 @@ def _text(request: LimitedRequest, status: int, text: str) -> bytes:
 def _not_allowed(request: LimitedRequest) -> bytes:
     request.setHeader(b"allow", b"GET, HEAD, POST")
     return _text(request, 405, "POST SOAP 1.1 here, or GET /?wsdl.")
+
+
+def _only_get(request: LimitedRequest) -> bytes:
+    request.setHeader(b"allow", b"GET, HEAD")
+    return _text(request, 405, "GET it.")
+
+
+def _challenge(request: LimitedRequest) -> bytes:
+    request.setHeader(b"www-authenticate", REALM)
+    return _text(request, 401, "Sign in with Basic authentication.")
 
 
 def _fault(request: LimitedRequest, problem: Any) -> bytes:

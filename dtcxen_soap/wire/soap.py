@@ -32,13 +32,14 @@ Submit = Callable[[Call], Any]
 
 @dataclass
 class Exchange:
-    """One request on its way through Spyne, kept in the context's `udc`."""
+    """One request on its way through Spyne, kept in the context's `udc`. `problem` is the fault that came of it, told as one or not."""
 
     caller: Caller
     message: envelope.Message | None = None
     form: operations.Form | None = None
     call: Call | None = None
     answer: Any = None
+    problem: Any = None
 
     @property
     def operation(self) -> str:

@@ -8,12 +8,14 @@ says so, loudly, at every start.
 from __future__ import annotations
 
 import logging
+from datetime import datetime
 from pathlib import Path
 
 from OpenSSL import SSL
 from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
 from zope.interface import implementer
 
+from dtcxen_soap import certificates
 from dtcxen_soap.errors import Misconfigured
 from dtcxen_soap.settings import Settings
 
@@ -96,6 +98,12 @@ class Connections:
     def reload(self, settings: Settings) -> None:
         """Read the certificate and key again; Misconfigured leaves the old ones in use."""
         self._context = context(settings)
+
+    def certificate_ends(self) -> datetime:
+        """When the certificate that is served ends (UTC), be there another in the file by now."""
+        certificate = SSL.Connection(self._context, None).get_certificate()
+        assert certificate is not None, "a context without a certificate was refused when it was made"
+        return certificates.ends(certificate.to_cryptography())
 
     def serverConnectionForTLS(self, protocol: object) -> SSL.Connection:
         """Twisted's question for each new connection."""

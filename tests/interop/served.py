@@ -17,6 +17,7 @@ from dtcxen_soap.calls import Call
 from dtcxen_soap.wire.auth import Authenticator
 from dtcxen_soap.wire.health import Health
 from dtcxen_soap.wire.http import site
+from dtcxen_soap.wire.metrics import Metrics
 from dtcxen_soap.wire.tls import Connections
 from tests.certificates import make_pair
 from tests.wirekit import ADMIN, PASSWORD, AnsweringEngine
@@ -52,7 +53,9 @@ class Served:
     def _listen(self) -> Any:
         auth = Authenticator(lambda: self.settings, deferToThread, reactor)
         health = Health(lambda: self.engine.alive(), deferToThread, reactor)
-        return reactor.listenSSL(0, site(lambda: self.settings, self.engine, auth, health, reactor), Connections(self.settings), interface="127.0.0.1")
+        tls = Connections(self.settings)
+        metrics = Metrics(lambda: self.settings, tls.certificate_ends, deferToThread, reactor)
+        return reactor.listenSSL(0, site(lambda: self.settings, self.engine, auth, health, metrics, reactor), tls, interface="127.0.0.1")
 
     def close(self) -> None:
         self._in_loop(self.port.stopListening)

@@ -12,6 +12,7 @@ import pytest
 
 from dtcxen_soap import journal as module
 from dtcxen_soap import plans
+from dtcxen_soap.censusfacts import JOB_STATES
 from dtcxen_soap.errors import Failed, Misconfigured
 from dtcxen_soap.facts import NeedJobs
 from dtcxen_soap.joblog import JobLog, tail
@@ -292,3 +293,13 @@ def test_a_transaction_is_whole(journal: Journal) -> None:
     fact = journal.job(job)
     assert fact and fact.percent == 0
     journal.progress(job, 7)
+
+
+def test_jobs_are_counted_by_state(journal: Journal) -> None:
+    assert journal.job_counts() == dict.fromkeys(JOB_STATES, 0)
+    for state in (*JOB_STATES[2:], "done"):
+        journal.ended(begin(journal), state)
+    journal.next_tenancy(VPS)
+    journal.started(begin(journal, VpsId(2)))
+    begin(journal, None, "now")
+    assert journal.job_counts() == {"queued": 1, "running": 1, "done": 2, "failed": 1, "cancelled": 1, "interrupted": 1}

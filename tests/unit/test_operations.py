@@ -6,9 +6,10 @@ import pytest
 
 from dtcxen_soap.access import Access, Caller, Role
 from dtcxen_soap.calls import Kind
+from dtcxen_soap.censusfacts import NeedJobCounts, NeedStates
 from dtcxen_soap.errors import NotAllowed, Refused
-from dtcxen_soap.facts import DiskFact, Facts, NeedJobs
-from dtcxen_soap.operations import OPERATIONS, find, forms, prepare
+from dtcxen_soap.facts import DiskFact, Facts, NeedJobs, NeedPings
+from dtcxen_soap.operations import OPERATIONS, find, forms, job_counts, of_the_node, prepare, vps_states
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import DiskRole, VpsId
 
@@ -82,3 +83,11 @@ def test_a_refusal_names_what_the_caller_wrote():
 def test_decide_is_pure_and_plan_only_is_seen():
     call = prepare("setupVPSDisk", [("vps", "01"), ("diskSizeMib", "2048"), ("swapSizeMib", "0"), ("planOnly", "true")], SETTINGS, ADMIN, rpc=False)
     assert call.plan_only and call.decide(Facts()) == call.decide(Facts())
+
+
+def test_the_node_asks_itself_as_it_would_be_asked():
+    assert of_the_node("pingAllIPs", SETTINGS).needs == (NeedPings(1000, 1),)
+    for call, needed in ((vps_states(), NeedStates()), (job_counts(), NeedJobCounts())):
+        assert (call.kind, call.needs, call.vps, call.caller.name) == (Kind.READ, (needed,), None, "node")
+    facts = Facts(states={VpsId(1): "stopped"}, job_counts={"done": 1})
+    assert vps_states().decide(facts) is facts.states and job_counts().decide(facts) is facts.job_counts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -105,3 +106,13 @@ def test_a_reload_takes_the_new_pair_and_a_bad_one_keeps_the_old(tmp_path: Path)
     with pytest.raises(Misconfigured):
         made.reload(node((tmp_path / "first.crt", tmp_path / "second.key")))
     assert subject() == "second"
+
+
+def test_the_end_of_what_is_served_is_told_not_of_what_lies_there(tmp_path: Path) -> None:
+    pair = make_pair(tmp_path, days=3)
+    made = Connections(node(pair))
+    assert abs((made.certificate_ends() - datetime.now(UTC)).total_seconds() - 3 * 86400) < 60
+    make_pair(tmp_path, days=30)
+    assert (made.certificate_ends() - datetime.now(UTC)).days < 3, "not read again yet"
+    made.reload(node(pair))
+    assert (made.certificate_ends() - datetime.now(UTC)).days >= 29
