@@ -13,6 +13,7 @@ from datetime import datetime
 from dtcxen_soap.accountfacts import AccountsFact, KeyFact
 from dtcxen_soap.firstbootfacts import FirstbootFact, NeedFirstboot
 from dtcxen_soap.imagefacts import ImageCache
+from dtcxen_soap.lookfacts import LogPart, NeedJobLog, NeedStates, StateFact
 from dtcxen_soap.osfacts import BundleFact, OsTypeFact
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples, Sample
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
@@ -145,6 +146,7 @@ class NeedLog:
 Need = (
     NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedQemu | NeedHooks | NeedIsos | NeedPings
     | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys | NeedFirstboot
+    | NeedStates | NeedJobLog
 )
 
 # -- Records --------------------------------------------------------------------------------------
@@ -462,6 +464,8 @@ class Facts:
     log: str | None = None
     samples: tuple[Sample, ...] = ()
     apps: tuple[str, ...] = ()
+    states: tuple[StateFact, ...] = ()
+    job_log: LogPart | None = None
 
     def disk(self, role: DiskRole) -> DiskFact | None:
         """The VPS's root or swap disk, if it has one."""

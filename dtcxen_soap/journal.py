@@ -20,7 +20,8 @@ from typing import Any
 
 from dtcxen_soap.errors import Failed, Misconfigured
 from dtcxen_soap.facts import JobFact, NeedJobs, TenancyFact
-from dtcxen_soap.joblog import JobLog, tail
+from dtcxen_soap.joblog import JobLog, part, tail
+from dtcxen_soap.lookfacts import LogPart
 from dtcxen_soap.perffacts import Counters, Reading, Readings, Sample, Usage
 from dtcxen_soap.vps import VpsId
 
@@ -343,6 +344,10 @@ class Journal:
         rows = self._read(
             "SELECT max(id) FROM jobs WHERE vps = ? AND tenancy = ? AND kind = 'job'", vps.number, self.tenancy(vps).number)
         return tail(self._log_path(rows[0][0]), lines) if rows[0][0] else None
+
+    def log_part(self, job: int, start: int) -> LogPart | None:
+        """Whole lines of the job's log from byte `start` on; None when nothing was ever written to it."""
+        return part(self._log_path(job), start)
 
     def audit(self, *, caller: str, peer: str, operation: str, vps: VpsId | None, detail: str, outcome: str, job: int | None = None) -> None:
         """Keep one row for a changing call, refused ones too; `detail` is the plan's title, never a parameter's text."""

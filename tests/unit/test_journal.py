@@ -10,12 +10,13 @@ from threading import Thread
 
 import pytest
 
+from dtcxen_soap import joblog, plans
 from dtcxen_soap import journal as module
-from dtcxen_soap import plans
 from dtcxen_soap.errors import Failed, Misconfigured
 from dtcxen_soap.facts import NeedJobs
 from dtcxen_soap.joblog import JobLog, tail
 from dtcxen_soap.journal import Held, Journal, OwedUndo
+from dtcxen_soap.lookfacts import LogPart
 from dtcxen_soap.undorecords import undo_from_record, undo_to_record
 from dtcxen_soap.vps import Secret, VpsId
 
@@ -292,3 +293,15 @@ def test_a_transaction_is_whole(journal: Journal) -> None:
     fact = journal.job(job)
     assert fact and fact.percent == 0
     journal.progress(job, 7)
+
+
+def test_a_log_is_read_in_pieces_that_end_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    assert joblog.part(str(path), 0) is None
+    path.write_bytes("ä\nb\nhalf".encode())
+    assert joblog.part(str(path), 0) == LogPart("ä\nb\n", 5)
+    assert joblog.part(str(path), 5) == LogPart("", 5) == joblog.part(str(path), 5)
+    monkeypatch.setattr(joblog, "PART_LIMIT", 4)
+    assert joblog.part(str(path), 0) == LogPart("ä\n", 3)
+    assert joblog.part(str(path), 5) == LogPart("half", 9), "a line longer than a piece comes in several"
+    assert joblog.part(str(path), 99) == LogPart("", 99)
