@@ -44,3 +44,8 @@ class LogPart:
 
     text: str
     end: int
+
+
+def busy_word(operation: str) -> str:
+    """The old panel's word for a job that holds a VPS: it knows two."""
+    return "fsck" if "fsck" in operation.lower() else "mkos"

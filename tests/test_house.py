@@ -187,7 +187,7 @@ def called(node: ast.Call) -> str:
 FORBIDDEN_CALLS = {
     "print": ("cli",),
     "input": ("cli",),
-    "open": ("nodefiles", "accountfiles", "confine", "joblog", "mounts", "tarballs", "ramdisk", "tree", "treecopy", "shadow", "processes", "wire", "daemon", "cli"),
+    "open": ("nodefiles", "accountfiles", "confine", "joblog", "journal", "mounts", "tarballs", "ramdisk", "tree", "treecopy", "shadow", "processes", "wire", "daemon", "cli"),
     "sys.exit": ("cli", "daemon", "wire", "__main__", "confine"),
     "os._exit": ("confine",),
     "os.chown": ("tree", "treecopy", "shadow", "nodefiles", "confine"),
