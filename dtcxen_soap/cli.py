@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from dtcxen_soap import __version__, cli_call, cli_doctor, cli_init, cli_look, cli_node, cli_plan, cli_rescue
 from dtcxen_soap.cli_console import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Parser, Unreachable, UsageError, complain
@@ -40,9 +40,19 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. `console_scripts` exits with what this returns."""
+    return told(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    options = _parse(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def told(run: Callable[[], int]) -> int:
+    """Run it; every error that has an exit code is told on standard error."""
     try:
-        options = _parse(arguments)
-        code: int = options.run(options)
+        code = run()
         sys.stdout.flush()
         return code
     except UsageError as error:

@@ -29,10 +29,10 @@ def is_elsewhere(options: argparse.Namespace) -> bool:
     return bool(options.url or options.user or options.password_file)
 
 
-def node(options: argparse.Namespace, settings: Settings | None) -> Node:
-    """The daemon. Unreachable when there is none, or none to be trusted."""
+def node(options: argparse.Namespace, settings: Settings | None, password: str = "") -> Node:
+    """The daemon. Unreachable when there is none, or none to be trusted. `password`: where it is known already."""
     from dtcxen_soap import cli_soap
-    return cli_soap.Node(of(options, settings))
+    return cli_soap.Node(of(options, settings, password))
 
 
 def settings_of(options: argparse.Namespace) -> Settings | None:
@@ -42,7 +42,7 @@ def settings_of(options: argparse.Namespace) -> Settings | None:
     return None if options.url or not os.access(CONFIG, os.R_OK) else load(CONFIG)
 
 
-def of(options: argparse.Namespace, settings: Settings | None) -> Door:
+def of(options: argparse.Namespace, settings: Settings | None, password: str = "") -> Door:
     """Where the daemon is, whom it must prove to be, and who we are."""
     if settings is None and not options.url:
         raise UsageError(f"where is the daemon? --config FILE or --url URL ({CONFIG} is not there, or not readable)")
@@ -50,7 +50,7 @@ def of(options: argparse.Namespace, settings: Settings | None) -> Door:
     trust: str | bool = options.ca or (settings.tls_certificate if settings and os.access(settings.tls_certificate, os.R_OK) else True)
     if isinstance(trust, str):
         os.stat(trust)
-    return Door(options.url or _own_url(settings), user, _password(options, user, settings), trust)
+    return Door(options.url or _own_url(settings), user, password or _password(options, user, settings), trust)
 
 
 def _own_url(settings: Settings | None) -> str:

@@ -146,6 +146,13 @@ def run_log(options: argparse.Namespace) -> int:
         return _follow(node, job, at, state)
 
 
+def follow(node: Caller, job: int) -> int:
+    """All of a job's log, until it has ended; the exit code says how."""
+    text, at, state = _so_far(node, job)
+    _print(text)
+    return _follow(node, job, at, state)
+
+
 def _follow(node: Caller, job: int, at: int, state: str) -> int:
     """What comes, until the job has ended and all of it was told."""
     while state in LIVE:
