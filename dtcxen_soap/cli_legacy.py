@@ -108,7 +108,7 @@ def _by_position(command: Command, options: argparse.Namespace, words: list[str]
 
 def _paired(command: Command, form: Form, words: list[str]) -> list[tuple[str, str]]:
     """Each word under its parameter's name. An optional one may be left out at the end only: nothing moves up."""
-    items = [item for item in requests.parameters(form.operation.request, form.old, rpc=False) if item.old or not form.operation.old_name]
+    items = _positional(form)
     names = [item.name(form.old) for item in items]
     if len(words) > len(names):
         raise _wrong_usage(command, f"{len(words) - len(names)} too many, expected {' '.join(item.old or item.wire for item in items) or 'none'}")
@@ -116,6 +116,11 @@ def _paired(command: Command, form: Form, words: list[str]) -> list[tuple[str, s
     if lacking:
         raise _wrong_usage(command, f"{', '.join(lacking)}: missing")
     return list(zip(names, words, strict=False))
+
+
+def _positional(form: Form) -> list[requests.Parameter]:
+    """The parameters that the original had; all of an operation that it had not."""
+    return [item for item in requests.parameters(form.operation.request, form.old, rpc=False) if item.old or not form.operation.old_name]
 
 
 def _warn_of_secrets(form: Form, values: Sequence[tuple[str, str]]) -> None:
@@ -183,6 +188,22 @@ def _by_flags(command: Command, options: argparse.Namespace, words: list[str]) -
 
 
 _FLAGS = {"dtc_reinstall_os": cli_flags.OF_REINSTALL, "dtc-xen_domU_gen_xen_conf": cli_flags.OF_CONFIG}
+
+
+def completions() -> dict[str, tuple[tuple[str, ...], ...]]:
+    """Per command, the words that may stand at each place; of one with flags, those that may stand at any."""
+    return {command.name: _words_of(command) for command in COMMANDS}
+
+
+def _words_of(command: Command) -> tuple[tuple[str, ...], ...]:
+    ours = tuple(name.partition(" ")[0] for name in _OPTIONS)
+    if command.name in _FLAGS:
+        return ((*ours, *(flag.name for flag in _FLAGS[command.name]), *((cli_flags.VERBOSE,) if command.name == "dtc_reinstall_os" else ())),)
+    if command.operation:
+        plain = settings.defaults()
+        first, *others = [item.type.facets(plain).choices for item in _positional(form_of(command.operation))]
+        return ((*ours, *first), *others)
+    return ((ours, (tuple(form.name for form in operations.forms(rpc=False)))) if command.run is _client else ((),) if command.run in (_console, _migrate) else (ours, ()))
 
 
 # -- what only reads ------------------------------------------------------------------------------

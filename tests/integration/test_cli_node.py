@@ -87,16 +87,17 @@ def test_what_cannot_be_done_is_1_and_says_why(node: Node) -> None:
 def test_a_job_is_seen_followed_and_cancelled_beside_the_daemon(node: Node) -> None:
     dtcxen(node, "call", "setupVPSDisk", "vps=02", "diskSizeMib=128", "swapSizeMib=16", "imageType=vbd")
     job = dtcxen(node, "call", *SLOW.split(), "--no-follow").stdout.strip()
-    follower = subprocess.Popen((sys.executable, "-m", "dtcxen_soap", "log", "-f", "xen02", "--config", str(node.config)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    follower = subprocess.Popen((sys.executable, "-m", "dtcxen_soap", "log", "-f", "xen02", "--config", str(node.config)), text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 60
     while "begun" not in dtcxen(node, "log", job).stdout:
         assert time.monotonic() < deadline
     states = {row["vps"]: row["state"] for row in json.loads(dtcxen(node, "states", "--json").stdout)["vpses"]}
     assert states == {"02": "mkos"}
-    here, there = (json.loads(dtcxen(node, "jobs", "02", "--json", *more).stdout)["jobs"][0] for more in ((), ("--user", "dtc-xen", "--password-file", str(node.config.parent / "admin.password"))))
+    far = ("--user", "dtc-xen", "--password-file", str(node.config.parent / "admin.password"))
+    here, there = (json.loads(dtcxen(node, "jobs", "02", "--json", *more).stdout)["jobs"][0] for more in ((), far))
     assert (here["id"], here["state"], here["operation"]) == (there["id"], there["state"], there["operation"]) == (int(job), "running", "reinstallOS")
     assert set(here) == set(there)
-    far = ("--user", "dtc-xen", "--password-file", str(node.config.parent / "admin.password"))
     assert "begun" in dtcxen(node, "log", job, *far).stdout and "mkos" in dtcxen(node, "states", *far).stdout
     dtcxen(node, "cancel", job)
     out, err = follower.communicate(timeout=30)
