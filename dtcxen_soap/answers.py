@@ -117,6 +117,13 @@ class VpsState:
 
 
 @dataclass(frozen=True)
+class VpsList:
+    """listVPS: every VPS that has a configuration, a disk or a domU on this node. One that Xen is just rebooting may show as not running."""
+
+    vpses: tuple[VpsState, ...]
+
+
+@dataclass(frozen=True)
 class PowerDone:
     """startVPS, shutdownVPS, rebootVPS, destroyVPS: what was done, in words. A guest that was asked to shut down or reboot takes its time."""
 
@@ -289,6 +296,16 @@ class JobList:
     """listJobs: newest first."""
 
     jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class JobLogPart:
+    """getJobLog: whole lines of a job's log. `nextByte` is where the next call goes on; all was told once the job has ended and `text` is empty."""
+
+    job: int
+    state: str
+    text: str
+    next_byte: int
 
 
 @dataclass(frozen=True)

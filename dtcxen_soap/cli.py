@@ -9,9 +9,9 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from dtcxen_soap import __version__, cli_call, cli_doctor, cli_init, cli_node, cli_pack, cli_plan, cli_rescue
+from dtcxen_soap import __version__, cli_call, cli_completion, cli_doctor, cli_init, cli_look, cli_node, cli_pack, cli_plan, cli_rescue
 from dtcxen_soap.cli_console import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Parser, Unreachable, UsageError, complain
 from dtcxen_soap.errors import DtcxenError, Failed, Misconfigured, Refused
 
@@ -33,16 +33,26 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(prog="dtcxen", description="The node daemon of the DTC hosting panel, and its client.", epilog=_EXAMPLES)
     made.add_argument("--version", action="version", version=f"dtcxen {__version__}")
     commands = made.add_subparsers(metavar="COMMAND", required=True)
-    for module in (cli_init, cli_node, cli_doctor, cli_plan, cli_call, cli_rescue, cli_pack):
+    for module in (cli_init, cli_node, cli_doctor, cli_look, cli_plan, cli_call, cli_rescue, cli_pack, cli_completion):
         module.add_to(commands)
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code. `console_scripts` exits with what this returns."""
+    return told(lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    options = _parse(arguments)
+    code: int = options.run(options)
+    return code
+
+
+def told(run: Callable[[], int]) -> int:
+    """Run it; every error that has an exit code is told on standard error."""
     try:
-        options = _parse(arguments)
-        code: int = options.run(options)
+        code = run()
         sys.stdout.flush()
         return code
     except UsageError as error:

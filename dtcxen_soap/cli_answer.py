@@ -10,6 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 _WIDE = 10_000
+_STYLES = {"running": "green", "failed": "red", "cancelled": "yellow", "interrupted": "red", "mkos": "yellow", "fsck": "yellow", "rescue": "yellow"}
+"""Colours of the words that a state may be, where there are colours."""
 
 
 def show(answer: Any) -> None:
@@ -42,7 +44,7 @@ def _table(rows: list[dict[str, Any]]) -> Table:
     for name in names:
         made.add_column(Text(name), overflow="fold")
     for row in rows:
-        made.add_row(*(Text(text(row[name])) for name in names))
+        made.add_row(*(Text(text(row[name]), _STYLES.get(text(row[name]), "") if name == "state" else "") for name in names))
     return made
 
 

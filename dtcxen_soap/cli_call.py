@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import json
-import os
 import sys
 from typing import Any
 
-from dtcxen_soap import requests
+from dtcxen_soap import cli_door, requests
 from dtcxen_soap import settings as conf
-from dtcxen_soap.cli_console import CONFIG, FAILED, OK, VALUES_HELP, Door, UsageError, add_operation, first_line, form_of, given, load, operation_lines, remark, wants_help
+from dtcxen_soap.calls import Kind
+from dtcxen_soap.cli_console import CONFIG, FAILED, OK, VALUES_HELP, Caller, UsageError, add_operation, form_of, given, operation_lines, remark, wants_help
 from dtcxen_soap.errors import Refused
 from dtcxen_soap.operations import Form
 from dtcxen_soap.settings import Settings
@@ -22,6 +21,7 @@ examples:
   dtcxen call --config ./node/etc/dtc-xen/dtc-xen.conf reinstallOS vps=01 osType=debian ramSizeMib=512 \\
       password=@./secret nics=192.0.2.10/24 gateway=192.0.2.1 dns=192.0.2.53
   dtcxen call --url https://node.example.com:8089/ --ca node.pem --password-file ./admin listJobs --json
+  dtcxen call --local getFreeSpace
 
 a node's settings tell where it listens, its certificate and who its admin is; --url and the others say so
 for a node elsewhere. A call that starts a job follows it to its end, unless --no-follow is given.
@@ -36,11 +36,8 @@ def add_to(commands: Any) -> None:
     command = commands.add_parser(
         "call", add_help=False, help="call a daemon over SOAP", description="Call a daemon over SOAP, and follow the job that this starts.", epilog=_EXAMPLES)
     add_operation(command)
-    command.add_argument("--config", metavar="FILE", help=f"the node's settings; without --url {CONFIG} when not given")
-    command.add_argument("--url", help="the daemon's address, as https://HOST:8089/")
-    command.add_argument("--user", help="who signs in; the node's admin when not given")
-    command.add_argument("--password-file", metavar="FILE", help="the user's password; else admin.password beside the settings, else asked for")
-    command.add_argument("--ca", "--cert", dest="ca", metavar="FILE", help="trust this certificate (PEM); else the node's own, else the system's")
+    cli_door.add_options(command)
+    command.add_argument("--local", action="store_true", help="answer on this node itself, without a daemon: for operations that only read")
     command.add_argument("--no-follow", action="store_true", help="do not wait for the job to end")
     command.add_argument("--json", action="store_true", help="print the answer as JSON; of a job that was followed, its last record")
     command.set_defaults(run=run, command=command)
@@ -51,25 +48,45 @@ def run(options: argparse.Namespace) -> int:
     if wants_help(options, options.command):
         return OK
     form = form_of(options.operation)
-    settings = _settings(options)
+    settings = cli_door.settings_of(options)
     values = given(form, options.values)
-    _refuse_misnamed(form, values, settings or conf.defaults())
-    door = _door(options, settings)
-    from dtcxen_soap import cli_follow, cli_soap
-    node = cli_soap.Node(door)
+    refuse_misnamed(form, values, settings or conf.defaults())
+    if options.local:
+        return _locally(form, values, options)
+    return carry_out(cli_door.node(options, settings), form, values, follow=not options.no_follow, as_json=options.json)
+
+
+def _locally(form: Form, values: list[tuple[str, str]], options: argparse.Namespace) -> int:
+    if cli_door.is_elsewhere(options):
+        raise UsageError("--local asks no daemon: without --url, --user and --password-file")
+    from dtcxen_soap import cli_local
+    with cli_local.here(options.config or CONFIG) as node:
+        show(node.call(form.name, values), options.json)
+    return OK
+
+
+def carry_out(node: Caller, form: Form, values: list[tuple[str, str]], *, follow: bool, as_json: bool) -> int:
+    """One call, and the job that it may start; what came of it, and the exit code."""
     answer = node.call(form.name, values)
-    job = answer.get("job") if form.operation.kind.value == "job" and isinstance(answer, dict) else None
-    if job is None or options.no_follow:
-        _show(answer, options.json)
+    job = answer.get("job") if form.operation.kind is Kind.JOB and isinstance(answer, dict) else None
+    if job is None or not follow:
+        show(answer, as_json)
         return OK
     remark(f"job {job} was started")
+    return end_of(node, job, as_json)
+
+
+def end_of(node: Caller, job: int, as_json: bool) -> int:
+    """Follow a job to its end and tell it; the exit code says whether it did what it was to do."""
+    from dtcxen_soap import cli_follow
     record = cli_follow.follow(lambda: node.call("getJob", [("job", str(job))]), on_terminal=sys.stderr.isatty())
-    if options.json:
-        _show(record, True)
+    if as_json:
+        show(record, True)
     return OK if cli_follow.tell(record) else FAILED
 
 
-def _show(answer: Any, as_json: bool) -> None:
+def show(answer: Any, as_json: bool) -> None:
+    """An answer on standard output, for people or for programs."""
     if as_json:
         sys.stdout.write(json.dumps(answer, indent=2, default=str, ensure_ascii=False) + "\n")
     else:
@@ -77,14 +94,7 @@ def _show(answer: Any, as_json: bool) -> None:
         cli_answer.show(answer)
 
 
-def _settings(options: argparse.Namespace) -> Settings | None:
-    """The settings of the node that is called; none for a node elsewhere."""
-    if options.config:
-        return load(options.config)
-    return None if options.url or not os.access(CONFIG, os.R_OK) else load(CONFIG)
-
-
-def _refuse_misnamed(form: Form, values: list[tuple[str, str]], settings: Settings) -> None:
+def refuse_misnamed(form: Form, values: list[tuple[str, str]], settings: Settings) -> None:
     """Names that no schema holds cannot be sent: told here, with every other fault of the call.
 
     What is well named is sent, right or wrong: the node's own limits count.
@@ -96,34 +106,3 @@ def _refuse_misnamed(form: Form, values: list[tuple[str, str]], settings: Settin
     if missing or flags or len(set(names)) < len(names) or not set(names) <= set(known):
         requests.parse(form.operation.request, form.name, values, settings, old=form.old, rpc=False)
         raise Refused
-
-
-def _door(options: argparse.Namespace, settings: Settings | None) -> Door:
-    """Where the daemon is, whom it must prove to be, and who we are."""
-    if settings is None and not options.url:
-        raise UsageError(f"where is the daemon? --config FILE or --url URL ({CONFIG} is not there, or not readable)")
-    user = options.user or (settings.admin_user if settings else "dtc-xen")
-    trust: str | bool = options.ca or (settings.tls_certificate if settings and os.access(settings.tls_certificate, os.R_OK) else True)
-    if isinstance(trust, str):
-        os.stat(trust)
-    return Door(options.url or _own_url(settings), user, _password(options, user, settings), trust)
-
-
-def _own_url(settings: Settings | None) -> str:
-    assert settings is not None
-    if not settings.listen_port:
-        raise UsageError("the node's listen_port is 0: --url URL says which port it got")
-    host = "localhost" if settings.listen_address in ("", "0.0.0.0", "::") else settings.listen_address
-    return f"https://{f'[{host}]' if ':' in host else host}:{settings.listen_port}/"
-
-
-def _password(options: argparse.Namespace, user: str, settings: Settings | None) -> str:
-    """From the file that was named, else from the admin's own, else from the terminal."""
-    if options.password_file:
-        return first_line(options.password_file)
-    beside = f"{settings.config_dir}/admin.password" if settings and user == settings.admin_user else ""
-    if beside and os.access(beside, os.R_OK):
-        return first_line(beside)
-    if not sys.stdin.isatty():
-        raise UsageError(f"the password of {user} is not known: --password-file FILE")
-    return getpass.getpass(f"password of {user}: ")

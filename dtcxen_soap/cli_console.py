@@ -7,7 +7,7 @@ import getpass
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn, Protocol
 
 from dtcxen_soap import requests, settings
 from dtcxen_soap.operations import OPERATIONS, Form, find, forms
@@ -38,6 +38,13 @@ class Door:
     user: str
     password: str = field(repr=False)
     trust: str | bool
+
+
+class Caller(Protocol):
+    """Whoever answers calls by name: a daemon, or this node itself."""
+
+    def call(self, operation: str, values: list[tuple[str, str]]) -> Any:
+        """The answer, as plain dictionaries and lists under the names of the wire."""
 
 
 class Parser(argparse.ArgumentParser):

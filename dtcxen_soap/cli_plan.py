@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import os
-import tempfile
 from typing import Any
 
-from dtcxen_soap import operations, planprint
+from dtcxen_soap import cli_local, operations, planprint
 from dtcxen_soap.access import Caller, Role
 from dtcxen_soap.calls import Call, Kind
 from dtcxen_soap.cli_console import CONFIG, OK, VALUES_HELP, add_operation, form_of, given, load, operation_lines, say, wants_help
-from dtcxen_soap.facts import Facts
 from dtcxen_soap.plans import Plan
 from dtcxen_soap.settings import Settings
 
@@ -44,13 +41,20 @@ def run(options: argparse.Namespace) -> int:
     settings = load(options.config)
     caller = Caller(settings.admin_user, Role.ADMIN, "dtcxen plan")
     call = operations.prepare(form.name, given(form, options.values), settings, caller, rpc=False)
-    if call.kind not in (Kind.NOW, Kind.JOB):
-        say(f"{form.name} takes no steps: it changes nothing" if call.kind is Kind.READ else f"{form.name} takes no steps of its own")
-        return OK
-    made = call.decide(_facts(call, settings))
-    for line in planprint.render(made) if isinstance(made, Plan) else _nothing_to_do(form.name, made):
+    for line in lines_of(call, settings):
         say(line)
     return OK
+
+
+def lines_of(call: Call, settings: Settings) -> tuple[str, ...]:
+    """The steps that a call would take on this node now, or why it takes none."""
+    if call.kind is Kind.READ:
+        return (f"{call.operation} takes no steps: it changes nothing",)
+    if call.kind is Kind.CANCEL:
+        return (f"{call.operation} takes no steps of its own",)
+    with cli_local.survey(settings) as looked:
+        made = call.decide(looked.survey.fill(call.needs))
+    return planprint.render(made) if isinstance(made, Plan) else _nothing_to_do(call.operation, made)
 
 
 def _nothing_to_do(name: str, answer: Any) -> tuple[str, ...]:
@@ -58,17 +62,3 @@ def _nothing_to_do(name: str, answer: Any) -> tuple[str, ...]:
     fields = ((item.name, getattr(answer, item.name)) for item in dataclasses.fields(answer))
     shown = ", ".join(f"{field}={' '.join(value) if isinstance(value, tuple) else value}" for field, value in fields if value not in ((), None))
     return (f"{name}: nothing to do ({shown})",)
-
-
-def _facts(call: Call, settings: Settings) -> Facts:
-    """Survey this node. A node that never served has no journal yet, and gets none from us."""
-    from dtcxen_soap.dom0 import Dom0
-    from dtcxen_soap.journal import Journal
-    from dtcxen_soap.survey import Survey
-    with tempfile.TemporaryDirectory(prefix="dtcxen-plan-") as scratch:
-        there = os.path.exists(settings.journal_path)
-        journal = Journal(settings.journal_path, settings.job_log_dir) if there else Journal(f"{scratch}/journal.sqlite")
-        try:
-            return Survey(settings, Dom0(), journal, lambda vps: "").fill(call.needs)
-        finally:
-            journal.close()

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dtcxen_soap.accountfacts import AccountsFact, KeyFact
-from dtcxen_soap.censusfacts import NeedJobCounts, NeedStates
 from dtcxen_soap.firstbootfacts import FirstbootFact, NeedFirstboot
 from dtcxen_soap.imagefacts import ImageCache
+from dtcxen_soap.lookfacts import LogPart, NeedJobCounts, NeedJobLog, NeedStates, StateFact
 from dtcxen_soap.osfacts import BundleFact, OsTypeFact
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples, Sample
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
@@ -145,7 +145,8 @@ class NeedLog:
 
 Need = (
     NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedQemu | NeedHooks | NeedIsos | NeedPings
-    | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys | NeedFirstboot | NeedStates | NeedJobCounts
+    | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys | NeedFirstboot
+    | NeedStates | NeedJobCounts | NeedJobLog
 )
 
 # -- Records --------------------------------------------------------------------------------------
@@ -464,8 +465,9 @@ class Facts:
     log: str | None = None
     samples: tuple[Sample, ...] = ()
     apps: tuple[str, ...] = ()
-    states: Mapping[VpsId, str] = field(default_factory=dict)
     job_counts: Mapping[str, int] = field(default_factory=dict)
+    states: tuple[StateFact, ...] = ()
+    job_log: LogPart | None = None
 
     def disk(self, role: DiskRole) -> DiskFact | None:
         """The VPS's root or swap disk, if it has one."""

@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 from types import TracebackType
 
+from dtcxen_soap.lookfacts import LogPart
+
 OUTPUT_LIMIT = 32 << 20
 TAIL_LIMIT = 4 << 20
+PART_LIMIT = 1 << 18
 _CLEAN = {code: "?" for code in (*range(9), *range(10, 32), *range(127, 160))}
 
 
@@ -72,3 +75,16 @@ def tail(path: str, lines: int) -> str | None:
     if size > TAIL_LIMIT:
         kept = kept[1:]
     return "\n".join(kept[-lines:] if lines else kept)
+
+
+def part(path: str, start: int) -> LogPart | None:
+    """Whole lines of a log from this byte on, at most 256 KiB; nothing yet when a line is only half written. None when the log is not there."""
+    try:
+        with open(path, "rb") as file:
+            file.seek(start)
+            data = file.read(PART_LIMIT)
+    except FileNotFoundError:
+        return None
+    if len(data) < PART_LIMIT or b"\n" in data:
+        data = data[:data.rfind(b"\n") + 1]
+    return LogPart(data.decode(errors="replace"), start + len(data))

@@ -27,6 +27,7 @@ from dtcxen_soap.errors import Busy, Cancelled, DtcxenError, Failed, Missing
 from dtcxen_soap.execute import count, execute
 from dtcxen_soap.facts import Facts, Need, NeedDisks, NeedMemory
 from dtcxen_soap.journal import Journal
+from dtcxen_soap.lookfacts import busy_word
 from dtcxen_soap.plans import Plan, Step, walk
 from dtcxen_soap.recover import recover
 from dtcxen_soap.settings import Settings
@@ -134,7 +135,7 @@ class Jobs:
             holder = self._holders.get(vps)
         if holder is None or holder.job is None or not (holder.call.kind is Kind.JOB or holder.later):
             return ""
-        return "fsck" if "fsck" in holder.call.operation.lower() else "mkos"
+        return busy_word(holder.call.operation)
 
     # -- admission --------------------------------------------------------------------------------
 

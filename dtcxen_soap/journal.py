@@ -17,11 +17,12 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, datetime
 from threading import RLock
 from typing import Any
+from urllib.parse import quote
 
-from dtcxen_soap.censusfacts import JOB_STATES
 from dtcxen_soap.errors import Failed, Misconfigured
 from dtcxen_soap.facts import JobFact, NeedJobs, TenancyFact
-from dtcxen_soap.joblog import JobLog, tail
+from dtcxen_soap.joblog import JobLog, part, tail
+from dtcxen_soap.lookfacts import JOB_STATES, LogPart
 from dtcxen_soap.perffacts import Counters, Reading, Readings, Sample, Usage
 from dtcxen_soap.vps import VpsId
 
@@ -126,11 +127,21 @@ def _text(record: dict[str, Any]) -> str:
 
 
 class Journal:
-    """The only writer of the database at `path`; safe to use from every thread."""
+    """The only writer of the database at `path`; safe to use from every thread.
 
-    def __init__(self, path: str, log_dir: str = "", clock: Callable[[], datetime] = _utc_now) -> None:
+    With `read_only` it writes nothing, and may be opened beside a daemon; then it must be there.
+    """
+
+    def __init__(self, path: str, log_dir: str = "", clock: Callable[[], datetime] = _utc_now, read_only: bool = False) -> None:
         self.path, self.log_dir = path, log_dir or os.path.join(os.path.dirname(path), "jobs")
         self._clock, self._lock, self._claim = clock, RLock(), -1
+        if read_only:
+            self._open_to_read()
+        else:
+            self._open()
+
+    def _open(self) -> None:
+        path = self.path
         os.makedirs(self.log_dir, mode=0o700, exist_ok=True)
         os.chmod(self.log_dir, 0o700)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -143,10 +154,25 @@ class Journal:
         except sqlite3.Error as error:
             raise Misconfigured(f"{path}: not a usable journal: {error}") from error
 
-    def _migrate(self) -> None:
-        version = self._db.execute("PRAGMA user_version").fetchone()[0]
+    def _open_to_read(self) -> None:
+        """A schema that is not ours is not guessed at."""
+        os.close(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC))
+        try:
+            self._db = sqlite3.connect(f"file:{quote(self.path)}?mode=ro", uri=True, timeout=5, isolation_level=None, check_same_thread=False)
+            self._db.row_factory = sqlite3.Row
+            if self._version() < len(MIGRATIONS):
+                raise Misconfigured(f"{self.path}: written by an older version; start the daemon once")
+        except sqlite3.Error as error:
+            raise Misconfigured(f"{self.path}: cannot be read: {error}") from error
+
+    def _version(self) -> int:
+        version: int = self._db.execute("PRAGMA user_version").fetchone()[0]
         if version > len(MIGRATIONS):
             raise Misconfigured(f"{self.path}: written by a newer version (schema {version}, this one knows {len(MIGRATIONS)})")
+        return version
+
+    def _migrate(self) -> None:
+        version = self._version()
         for number, script in enumerate(MIGRATIONS[version:], version + 1):
             self._db.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version={number}; COMMIT;")
 
@@ -160,6 +186,15 @@ class Journal:
                 os.close(file)
                 raise Misconfigured(f"{self.path}: another daemon serves this node") from None
             self._claim = file
+
+    def served(self) -> bool:
+        """Whether a daemon holds the claim of this journal; asked of the kernel, so that no daemon that just starts finds it taken by us."""
+        try:
+            number = os.stat(f"{self.path}.lock").st_ino
+            with open("/proc/locks", encoding="ascii") as locks:
+                return any(words[1:2] == ["FLOCK"] and words[5].rpartition(":")[2] == str(number) for words in map(str.split, locks))
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Close the database and give up the claim."""
@@ -328,6 +363,11 @@ class Journal:
         """How many jobs there are in each state, of whatever tenancy; 0 where there are none."""
         return dict.fromkeys(JOB_STATES, 0) | {state: number for state, number in self._read("SELECT state, count(*) FROM jobs GROUP BY state")}
 
+    def at_work(self, vps: VpsId) -> str:
+        """The operation of a job that goes on for the VPS after its call was answered, as far as the journal knows; "" without one."""
+        rows = self._read("SELECT operation FROM jobs WHERE vps = ? AND state IN (?, ?) AND kind != 'now' ORDER BY id DESC LIMIT 1", vps.number, *LIVE)
+        return rows[0]["operation"] if rows else ""
+
     def _fact(self, row: sqlite3.Row) -> JobFact:
         path = self._log_path(row["id"])
         return JobFact(
@@ -348,6 +388,10 @@ class Journal:
         rows = self._read(
             "SELECT max(id) FROM jobs WHERE vps = ? AND tenancy = ? AND kind = 'job'", vps.number, self.tenancy(vps).number)
         return tail(self._log_path(rows[0][0]), lines) if rows[0][0] else None
+
+    def log_part(self, job: int, start: int) -> LogPart | None:
+        """Whole lines of the job's log from byte `start` on; None when nothing was ever written to it."""
+        return part(self._log_path(job), start)
 
     def audit(self, *, caller: str, peer: str, operation: str, vps: VpsId | None, detail: str, outcome: str, job: int | None = None) -> None:
         """Keep one row for a changing call, refused ones too; `detail` is the plan's title, never a parameter's text."""

@@ -14,10 +14,10 @@ from dtcxen_soap import accounts, answers, bsd, disks, fsck, hooks, hvm, power, 
 from dtcxen_soap import requests as req
 from dtcxen_soap.access import Access, Caller, Role, admit
 from dtcxen_soap.calls import Call, Kind
-from dtcxen_soap.censusfacts import NeedJobCounts, NeedStates
 from dtcxen_soap.errors import ParameterFault, Refused
 from dtcxen_soap.facts import Facts, Need, NeedKept
 from dtcxen_soap.install import reinstall
+from dtcxen_soap.lookfacts import NeedJobCounts, NeedStates
 from dtcxen_soap.plans import Plan
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import VpsId
@@ -85,6 +85,8 @@ OPERATIONS: tuple[Operation, ...] = (
               "Start a VPS once in single-user mode."),
     Operation("listStartedVPS", "listStartedVPS", req.NoParameters, Access.READ_ALL, Kind.READ, reports.started_needs, reports.started, answers.StartedList,
               "List what runs on this node.", notok=True),
+    Operation("listVPS", "", req.NoParameters, Access.READ_ALL, Kind.READ, reports.vpses_needs, reports.vpses, answers.VpsList,
+              "The state of every VPS of this node."),
     Operation("listISOs", "reportInstalledIso", req.ListIsos, Access.READ_OWN, Kind.READ, reports.iso_needs, reports.isos, answers.IsoList,
               "List the ISO images that a VPS may boot, its own and the node's; and what its own use of its quota."),
     Operation("pingAllIPs", "", req.PingAll, Access.READ_ALL, Kind.READ, reports.ping_needs, reports.pings, answers.PingList,
@@ -108,6 +110,8 @@ OPERATIONS: tuple[Operation, ...] = (
               "Answer OK."),
     Operation("getJob", "", req.GetJob, Access.ANYONE, Kind.READ, reports.job_needs, reports.job, answers.Job,
               "One job: its state, step, percent and reason of a failure."),
+    Operation("getJobLog", "", req.GetJobLog, Access.ANYONE, Kind.READ, reports.job_log_needs, reports.job_log, answers.JobLogPart,
+              "The log of a job, from where the last call ended."),
     Operation("listJobs", "", req.ListJobs, Access.READ_OWN, Kind.READ, reports.jobs_needs, reports.jobs, answers.JobList,
               "The jobs of a VPS or of the node, newest first."),
     Operation("cancelJob", "", req.CancelJob, Access.ADMIN, Kind.CANCEL, reports.no_needs, reports.nothing, answers.CancelAsked,
@@ -196,7 +200,7 @@ def of_the_node(name: str, settings: Settings) -> Call:
 
 
 def vps_states() -> Call:
-    """The node's own question what each VPS does: VpsId to a word of VPS_STATES."""
+    """The node's own question what each VPS does: its StateFacts."""
     return Call("vpsStates", Kind.READ, _NODE, None, (NeedStates(),), lambda facts: facts.states)
 
 

@@ -9,6 +9,7 @@ from dtcxen_soap import answers
 from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Missing
 from dtcxen_soap.facts import Facts, JobFact, Need, NeedDisks, NeedDomu, NeedIsos, NeedJobs, NeedLog, NeedMemory, NeedOsList, NeedPings, NeedStarted
+from dtcxen_soap.lookfacts import NeedJobLog, NeedStates, StateFact
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples
 from dtcxen_soap.plans import IMAGE_FILES
 from dtcxen_soap.settings import Settings
@@ -71,6 +72,28 @@ def state(request: req.GetState, settings: Settings, facts: Facts) -> answers.Vp
     if not domu.state:
         return answers.VpsState(str(request.vps), "Not running")
     return answers.VpsState(str(request.vps), "rescue" if domu.rescue else "running", domu.domid, domu.max_memory, domu.vcpus, domu.flags, domu.cpu_seconds)
+
+
+def vpses_needs(request: req.NoParameters, settings: Settings) -> tuple[Need, ...]:
+    """listVPS looks at all of them at once."""
+    return (NeedStates(),)
+
+
+def vpses(request: req.NoParameters, settings: Settings, facts: Facts) -> answers.VpsList:
+    """listVPS: each as getVPSState tells it."""
+    return answers.VpsList(tuple(_vps_state(fact) for fact in facts.states))
+
+
+def _vps_state(fact: StateFact) -> answers.VpsState:
+    vps = str(fact.vps)
+    if fact.busy:
+        return answers.VpsState(vps, fact.busy)
+    if fact.trouble:
+        return answers.VpsState(vps, f"NOTOK - {fact.trouble}")
+    if fact.domid is None:
+        return answers.VpsState(vps, "Not running")
+    return answers.VpsState(
+        vps, "rescue" if fact.rescue else "running", fact.domid, fact.memory and int(fact.memory), fact.vcpus, fact.flags, fact.cpu_seconds)
 
 
 def started_needs(request: req.NoParameters, settings: Settings) -> tuple[Need, ...]:
@@ -182,6 +205,19 @@ def jobs_needs(request: req.ListJobs, settings: Settings) -> tuple[Need, ...]:
 def jobs(request: req.ListJobs, settings: Settings, facts: Facts) -> answers.JobList:
     """listJobs."""
     return answers.JobList(tuple(_job(record) for record in facts.jobs))
+
+
+def job_log_needs(request: req.GetJobLog, settings: Settings) -> tuple[Need, ...]:
+    """getJobLog reads the record too: it says whether the caller may see the log, and whether more will come."""
+    return NeedJobs(job=request.job), NeedJobLog(request.job, request.from_byte or 0)
+
+
+def job_log(request: req.GetJobLog, settings: Settings, facts: Facts) -> answers.JobLogPart:
+    """getJobLog; Missing when there is no job that the caller may see. A queued job has no log yet."""
+    if not facts.jobs:
+        raise Missing(f"getJobLog: there is no job {request.job}")
+    found = facts.job_log
+    return answers.JobLogPart(request.job, facts.jobs[0].state, found.text if found else "", found.end if found else request.from_byte or 0)
 
 
 def only_of(needs: tuple[Need, ...], owner: VpsId | None) -> tuple[Need, ...]:

@@ -287,6 +287,14 @@ class GetJob(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class GetJobLog(Request):
+    """A piece of a job's log."""
+
+    job: int = _parameter(types.JOB_ID, "job", "job", "The job's number.")
+    from_byte: int | None = _parameter(types.BYTE_OFFSET, "fromByte", "fromByte", "Where to go on: nextByte of the call before; the log's beginning when absent.", optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ListJobs(Request):
     """The jobs of a VPS, or of the node."""
 

@@ -1,7 +1,8 @@
 """Fills Facts: what this dom0 really has, looked up anew for every call, and only what was asked for. Never writes.
 
 By noun: survey_disks.py (image files), survey_volumes.py (logical volumes), survey_domu.py (configurations, what runs), survey_node.py
-(the dom0), survey_programs.py (bundles and hooks), survey_ostypes.py (what os.d describes), survey_isos.py, survey_accounts.py (how owners sign in).
+(the dom0), survey_programs.py (bundles and hooks), survey_ostypes.py (what os.d describes), survey_isos.py, survey_accounts.py (how owners sign in),
+survey_states.py (all VPSes at once).
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from dtcxen_soap import (
     survey_programs,
     survey_qemu,
     survey_rescue,
+    survey_states,
     survey_volumes,
 )
-from dtcxen_soap.censusfacts import NeedJobCounts, NeedStates
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import (
     Facts,
@@ -52,6 +53,7 @@ from dtcxen_soap.facts import (
 from dtcxen_soap.firstbootfacts import NeedFirstboot
 from dtcxen_soap.imagefacts import ImageCache
 from dtcxen_soap.journal import Journal
+from dtcxen_soap.lookfacts import NeedJobCounts, NeedJobLog, NeedStates
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples
 from dtcxen_soap.ping import Echoes, ping_all
 from dtcxen_soap.settings import Settings
@@ -128,14 +130,16 @@ class Survey:
                 return {"samples": self._journal.samples(count)}
             case NeedRoom():
                 return {"room": survey_disks.room(self._dom0, settings), "lvm": survey_volumes.volumes(self._dom0).fact}
-            case NeedStates():
-                return {"states": survey_domu.states(self._dom0, settings, self._busy)}
             case NeedJobCounts():
                 return {"job_counts": self._journal.job_counts()}
             case NeedApps():
                 return {"apps": survey_programs.app_names(settings)}
             case NeedLog(vps, lines):
                 return {"log": self._journal.latest_log(vps, lines)}
+            case NeedStates():
+                return {"states": survey_states.states(self._dom0, settings, self._busy)}
+            case NeedJobLog(job, start):
+                return {"job_log": self._journal.log_part(job, start)}
         assert_never(need)
 
     def _disks(self, vps: VpsId, settings: Settings, named: tuple[str, ...]) -> Found:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from dtcxen_soap import domus
 from dtcxen_soap.disks import config_path, kept_config_path
@@ -29,17 +29,6 @@ def configured(dom0: Dom0, settings: Settings) -> tuple[tuple[VpsId, DomuConfig]
 def _named(names: Iterable[str]) -> set[VpsId]:
     """The VPSes that these are the exact names of."""
     return {vps for name in names if _NAME.fullmatch(name) and int(name[3:]) and (vps := VpsId.parse(name)).name == name}
-
-
-def states(dom0: Dom0, settings: Settings, busy: Callable[[VpsId], str]) -> dict[VpsId, str]:
-    """What each VPS does that has a configuration or a domU, a word of VPS_STATES. Failed when Xen gives no answer: that is not "stopped".
-
-    One question to Xen for all: a rescue system counts as running, and a domU between the two lives of its reboot as stopped.
-    """
-    rows = {row.name: row.state for row in domus.domains(dom0)} if domus.has_xen(dom0, settings.toolstack) else {}
-    known = _named(dom0.listdir(settings.xen_config_dir)) | _named(rows)
-    words = {vps: rows.get(vps.name, "stopped") for vps in sorted(known)}
-    return {vps: busy(vps) or ("running" if word == "blocked" else word) for vps, word in words.items()}
 
 
 def _config(dom0: Dom0, settings: Settings, vps: VpsId) -> DomuConfig | None:

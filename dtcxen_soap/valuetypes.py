@@ -269,5 +269,6 @@ RAM_SIZE = _integer("RamSizeMib", lambda s: s.vps_ram_min_mib, lambda s: s.vps_r
 TIMEOUT_MS = _integer("TimeoutMs", lambda s: 10, lambda s: 60000, "milliseconds", _int)
 ECHO_COUNT = _integer("EchoCount", lambda s: 1, lambda s: 20, "echo requests", _int)
 LINE_COUNT = _integer("LineCount", lambda s: 0, lambda s: 1000000, "lines (0: all)", _int)
+BYTE_OFFSET = _integer("ByteOffset", lambda s: 0, lambda s: 1 << 40, "bytes", _int)
 JOB_ID = _integer("JobId", lambda s: 1, lambda s: 2147483647, "a job's number", _int)
 ROW_LIMIT = _integer("RowLimit", lambda s: 1, lambda s: 10000, "rows", _int)

@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "censusfacts", "facts", "settings", "onestep",
+WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "lookfacts", "facts", "settings", "onestep",
          "imagesteps", "plans",
          "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
@@ -192,7 +192,8 @@ def called(node: ast.Call) -> str:
 FORBIDDEN_CALLS = {
     "print": ("cli",),
     "input": ("cli",),
-    "open": ("nodefiles", "accountfiles", "confine", "joblog", "mounts", "tarballs", "sparsefiles", "ramdisk", "tree", "treecopy", "shadow", "processes", "wire", "daemon", "cli"),
+    "open": ("nodefiles", "accountfiles", "confine", "joblog", "journal", "mounts", "tarballs", "sparsefiles", "ramdisk", "tree", "treecopy", "shadow", "processes", "wire",
+             "daemon", "cli"),
     "sys.exit": ("cli", "daemon", "wire", "__main__", "confine"),
     "os._exit": ("confine",),
     "os.chown": ("tree", "treecopy", "shadow", "nodefiles", "confine"),

@@ -19,6 +19,7 @@ from twisted.internet.testing import StringTransport
 
 from dtcxen_soap import answers, settings
 from dtcxen_soap.calls import Call
+from dtcxen_soap.lookfacts import StateFact
 from dtcxen_soap.vps import VpsId
 from dtcxen_soap.wire.auth import Authenticator
 from dtcxen_soap.wire.health import Health
@@ -43,6 +44,8 @@ ANSWERS: Mapping[type, Any] = {
         answers.IsoList((answers.Iso("a.iso", 5 << 30, NOON), answers.Iso("b.ISO", 4096, NOON)), 5 << 30, 0),
         answers.PingList((answers.Ping("01", "192.0.2.10", True, 0.4, 0), answers.Ping("01", "2001:db8::1", False, None, 100))),
         answers.VpsState("01", "running", 3, 128, 1, "-b----", 51.5),
+        answers.VpsList((answers.VpsState("01", "running", 3, 128, 1, "-b----", 51.5), answers.VpsState("02", "mkos"))),
+        answers.JobLogPart(7, "running", "line 1\nline 2 <x> & y\n", 23),
         answers.PowerDone("01", "Started xen01"),
         answers.RescueStarted("01", "root", "abcd-efgh-jkmn-pqrs", ("192.0.2.10/24 via 192.0.2.1",), "Started the rescue system of xen01"),
         answers.StartedList((answers.Started("xen01", 3, 256, 1, "blocked", "-b----", 37.8), answers.Started("xen02", 4, 128, 1, "running", "r-----", 0.4))),
@@ -60,11 +63,11 @@ ANSWERS: Mapping[type, Any] = {
         answers.CancelAsked(7, True),
     )
 }
-OF_THE_NODE: Mapping[str, Any] = {"vpsStates": {VpsId(1): "running", VpsId(2): "stopped"}, "jobCounts": {"done": 3, "failed": 1}}
+OF_THE_NODE: Mapping[str, Any] = {"vpsStates": (StateFact(VpsId(1), state="blocked"), StateFact(VpsId(2))), "jobCounts": {"done": 3, "failed": 1}}
 SAMPLES = {
     "VpsName": "xen01", "OsType": "debian", "Password": "s3cr&t \u20ac", "HostName": "www.example.org", "Nics": "192.0.2.10/24 2001:db8::2/64",
     "Gateway": "192.0.2.1", "NameServers": "192.0.2.53,2001:db8::53", "ImageType": "vbd", "BootMode": "pvh-grub", "Flag": "true", "DiskSizeMib": "1024",
-    "SwapSizeMib": "128", "RamSizeMib": " 256 ", "TimeoutMs": "1000", "EchoCount": "1", "LineCount": "20", "JobId": "7", "RowLimit": "5",
+    "SwapSizeMib": "128", "RamSizeMib": " 256 ", "TimeoutMs": "1000", "EchoCount": "1", "LineCount": "20", "JobId": "7", "ByteOffset": "0", "RowLimit": "5",
     "Addresses": "192.0.2.10 2001:db8::2", "VncPassword": "s3cr&t", "BootFrom": "a.iso", "Firmware": "uefi", "BsdKernel": "install",
     "SoapPassword": "s3cr&t", "UserData": "#!/bin/sh\necho s3cr&t", "SshKeys": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ owner@example.org",
 }

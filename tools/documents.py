@@ -1,4 +1,4 @@
-"""Files that are written from the tables, and never by hand: the commented configuration, its man page, what sshd is told, the WSDL.
+"""Files that are written from the tables, and never by hand: the commented configuration, the man pages, what sshd is told, the WSDL.
 
 `make documents` writes them; tests/contract/test_documents.py holds them to the tables.
 """
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from dtcxen_soap import __version__, accounts, settings
 from dtcxen_soap.wire import wsdl
+from tools import manpages
+from tools.manpages import roff as _roff
 
 ROOT = Path(__file__).resolve().parents[1]
 _BEFORE = r""".SH NAME
@@ -37,15 +39,11 @@ Programs around operations, in
 .I /etc/dtc\-xen/firstboot.d/
 What every new system runs once, inside itself, at its first boot.
 .SH SEE ALSO
+.BR dtcxen (1),
+.BR dtcxen\-soap (8),
 .BR xl.cfg (5),
 .BR htpasswd (1)
 """
-
-
-def _roff(text: str) -> str:
-    """Text that troff takes literally."""
-    escaped = text.replace("\\", "\\e").replace("-", "\\-")
-    return "\\&" + escaped if escaped[:1] in (".", "'") else escaped
 
 
 def man_page() -> str:
@@ -68,6 +66,8 @@ def documents() -> dict[str, bytes]:
         "etc/dtc-xen/dtc-xen.conf": settings.render().encode(),
         "etc/ssh/sshd_config.d/dtc-xen.conf": accounts.sshd_config(settings.defaults()).encode(),
         "man/dtc-xen.conf.5": man_page().encode(),
+        "man/dtcxen-soap.8": manpages.daemon().encode(),
+        "man/dtcxen.1": manpages.dtcxen().encode(),
         "wsdl/dtcxen.wsdl": wsdl.default(),
     }
 

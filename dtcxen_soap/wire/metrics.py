@@ -26,7 +26,7 @@ from twisted.internet.interfaces import IReactorTime
 from dtcxen_soap import __version__, operations
 from dtcxen_soap.answers import FreeSpace, PingList
 from dtcxen_soap.calls import Call
-from dtcxen_soap.censusfacts import JOB_STATES, VPS_STATES
+from dtcxen_soap.lookfacts import JOB_STATES, VPS_STATES
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.wire import faults
 from dtcxen_soap.wire.looks import Look
@@ -124,14 +124,16 @@ class _Figures(Collector):
 
 
 def _figures(found: Mapping[str, Any], certificate_ends: datetime) -> Iterator[Metric]:
-    """The node's families, by what was found: a look without an answer has none."""
+    """The node's families, by what was found: a look without an answer has none, nor has one in which a VPS's state is not known."""
+    if not all(state.word for state in found["vpses"] or ()):
+        found = {**found, "vpses": None}
     yield _gauge("dtcxen_look_success", "Whether the node answered this question in time.", ("look",), {(name,): float(answer is not None) for name, answer in found.items()})
     yield _gauge("dtcxen_certificate_expiry_timestamp_seconds", "When the certificate that is served ends, unix time.", (), {(): certificate_ends.timestamp()})
     if found["jobs"] is not None:
         yield _gauge("dtcxen_jobs", "Jobs in the journal, by state.", ("state",), {(state,): found["jobs"].get(state, 0) for state in JOB_STATES})
     if found["vpses"] is not None:
-        words = Counter(found["vpses"].values())
-        yield _gauge("dtcxen_vpses", "VPSes that are configured or run, by state.", ("state",), {(state,): words[state] for state in VPS_STATES})
+        words = Counter(state.word for state in found["vpses"])
+        yield _gauge("dtcxen_vpses", "VPSes that are configured, have a disk or run, by state.", ("state",), {(state,): words[state] for state in VPS_STATES})
     if found["space"] is not None:
         yield from _space(found["space"])
     if found["pings"] is not None:

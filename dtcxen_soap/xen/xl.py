@@ -16,6 +16,8 @@ from dtcxen_soap.vps import Mib
 
 LIST = ("xl", "list")
 INFO = ("xl", "info")
+DETAILS = ("xl", "list", "--long")
+"""The configurations of all running domains as JSON."""
 CONF = "/etc/xen/xl.conf"
 
 NAMELESS = "(null)"

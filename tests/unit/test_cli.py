@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from dtcxen_soap import cli, cli_answer, cli_call, cli_console, cli_follow, cli_soap, settings
+from dtcxen_soap import cli, cli_answer, cli_console, cli_door, cli_follow, cli_soap, settings
 from dtcxen_soap.cli_console import Unreachable
 from dtcxen_soap.errors import DtcxenError, Failed
 from dtcxen_soap.operations import OPERATIONS, forms
@@ -22,7 +22,7 @@ GOOD = ("vps=01", "diskSizeMib=2048", "swapSizeMib=256")
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert help_of(capsys, "--help").count("dtcxen ") > 3
-    for command in ("init", "serve", "check", "doctor", "wsdl", "plan", "call"):
+    for command in ("init", "serve", "check", "doctor", "wsdl", "plan", "call", "states", "jobs", "log", "cancel", "completion"):
         assert f"\n  dtcxen {command} " in help_of(capsys, command, "--help"), command
 
 
@@ -217,7 +217,7 @@ def test_what_cannot_be_known_is_asked_for(call: Any, config: Path, capsys: pyte
     assert call("testVPSServer", "--user", "xen01")[0] == 2 and "--password-file" in capsys.readouterr().err
     config.write_text("listen_port=0\n")
     assert call("testVPSServer")[0] == 2 and "--url" in capsys.readouterr().err
-    monkeypatch.setattr(cli_call, "CONFIG", "/nonesuch")
+    monkeypatch.setattr(cli_door, "CONFIG", "/nonesuch")
     assert call("testVPSServer", own=False)[0] == 2 and "--config" in capsys.readouterr().err
     assert call("testVPSServer", "--ca", "/nonesuch")[0] == 1 and "/nonesuch: No such file" in capsys.readouterr().err
 

@@ -10,13 +10,13 @@ from threading import Thread
 
 import pytest
 
+from dtcxen_soap import joblog, plans
 from dtcxen_soap import journal as module
-from dtcxen_soap import plans
-from dtcxen_soap.censusfacts import JOB_STATES
 from dtcxen_soap.errors import Failed, Misconfigured
 from dtcxen_soap.facts import NeedJobs
 from dtcxen_soap.joblog import JobLog, tail
 from dtcxen_soap.journal import Held, Journal, OwedUndo
+from dtcxen_soap.lookfacts import JOB_STATES, LogPart
 from dtcxen_soap.undorecords import undo_from_record, undo_to_record
 from dtcxen_soap.vps import Secret, VpsId
 
@@ -303,3 +303,15 @@ def test_jobs_are_counted_by_state(journal: Journal) -> None:
     journal.started(begin(journal, VpsId(2)))
     begin(journal, None, "now")
     assert journal.job_counts() == {"queued": 1, "running": 1, "done": 2, "failed": 1, "cancelled": 1, "interrupted": 1}
+
+
+def test_a_log_is_read_in_pieces_that_end_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "log"
+    assert joblog.part(str(path), 0) is None
+    path.write_bytes("ä\nb\nhalf".encode())
+    assert joblog.part(str(path), 0) == LogPart("ä\nb\n", 5)
+    assert joblog.part(str(path), 5) == LogPart("", 5) == joblog.part(str(path), 5)
+    monkeypatch.setattr(joblog, "PART_LIMIT", 4)
+    assert joblog.part(str(path), 0) == LogPart("ä\n", 3)
+    assert joblog.part(str(path), 5) == LogPart("half", 9), "a line longer than a piece comes in several"
+    assert joblog.part(str(path), 99) == LogPart("", 99)

@@ -24,10 +24,10 @@ OWNER_CHANGES = {
 """What an owner may do to the own VPS. Whatever sets its disk, RAM, address or configuration is the admin's."""
 OWNER_READS = {"getVPSState", "infoVPS", "getVPSInstallLog", "listISOs", "listJobs"}
 """What an owner may read of the own VPS."""
-OF_THE_NODE = {"listStartedVPS", "pingAllIPs", "getFreeSpace"}
+OF_THE_NODE = {"listStartedVPS", "listVPS", "pingAllIPs", "getFreeSpace"}
 """What tells of all VPSes: the admin's and the monitor's."""
-ANYONES = {"testVPSServer", "listInstallableOS", "listInstallableApps", "getJob"}
-"""What names no VPS. An owner's getJob finds the jobs of its own VPS only."""
+ANYONES = {"testVPSServer", "listInstallableOS", "listInstallableApps", "getJob", "getJobLog"}
+"""What names no VPS. An owner's getJob and getJobLog find the jobs of its own VPS only."""
 
 MAY: dict[str, dict[str, set[str]]] = {
     "admin": {"own": set(), "other": set(), "none": set()},

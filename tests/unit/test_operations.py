@@ -6,9 +6,9 @@ import pytest
 
 from dtcxen_soap.access import Access, Caller, Role
 from dtcxen_soap.calls import Kind
-from dtcxen_soap.censusfacts import NeedJobCounts, NeedStates
 from dtcxen_soap.errors import NotAllowed, Refused
 from dtcxen_soap.facts import DiskFact, Facts, NeedJobs, NeedPings
+from dtcxen_soap.lookfacts import NeedJobCounts, NeedStates, StateFact
 from dtcxen_soap.operations import OPERATIONS, find, forms, job_counts, of_the_node, prepare, vps_states
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import DiskRole, VpsId
@@ -89,5 +89,5 @@ def test_the_node_asks_itself_as_it_would_be_asked():
     assert of_the_node("pingAllIPs", SETTINGS).needs == (NeedPings(1000, 1),)
     for call, needed in ((vps_states(), NeedStates()), (job_counts(), NeedJobCounts())):
         assert (call.kind, call.needs, call.vps, call.caller.name) == (Kind.READ, (needed,), None, "node")
-    facts = Facts(states={VpsId(1): "stopped"}, job_counts={"done": 1})
+    facts = Facts(states=(StateFact(VpsId(1)),), job_counts={"done": 1})
     assert vps_states().decide(facts) is facts.states and job_counts().decide(facts) is facts.job_counts

@@ -11,6 +11,7 @@ from dtcxen_soap import answers, reports
 from dtcxen_soap import requests as req
 from dtcxen_soap.errors import Missing
 from dtcxen_soap.facts import DomuFact, Facts, IsoFact, JobFact, NeedJobs, NeedStarted, PingFact, StartedFact
+from dtcxen_soap.lookfacts import LogPart, NeedJobLog
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import Mib, VpsId
 
@@ -70,3 +71,18 @@ def test_an_owner_sees_only_its_own_jobs():
 
 def test_a_job_without_a_vps():
     assert reports.job(req.GetJob(job=1), SETTINGS, Facts(jobs=(JobFact(1, None, 0, "purge", "done", "node", NOW),))).vps is None
+
+
+LOG = req.GetJobLog(job=7, from_byte=5)
+JOB = JobFact(7, VpsId(1), 1, "reinstallOS", "running", "admin", NOW)
+
+
+def test_a_log_is_told_from_where_the_last_call_ended():
+    assert reports.job_log_needs(LOG, SETTINGS) == (NeedJobs(job=7), NeedJobLog(7, 5))
+    assert reports.job_log(LOG, SETTINGS, Facts(jobs=(JOB,), job_log=LogPart("a\n", 7))) == answers.JobLogPart(7, "running", "a\n", 7)
+
+
+def test_a_queued_job_has_no_log_yet_and_the_log_of_a_job_that_is_not_seen_is_missing():
+    assert reports.job_log(LOG, SETTINGS, Facts(jobs=(JOB,))) == answers.JobLogPart(7, "running", "", 5)
+    with pytest.raises(Missing, match="no job 7"):
+        reports.job_log(LOG, SETTINGS, Facts(job_log=LogPart("another's", 9)))

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 
 from dtcxen_soap import survey_domu as survey
-from dtcxen_soap.censusfacts import VPS_STATES
-from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import DomuFact
 from dtcxen_soap.processes import Ran
 from dtcxen_soap.settings import load
@@ -127,23 +125,3 @@ def test_configurations_in_order_and_nothing_else() -> None:
 def test_taken_macs_name_their_vps() -> None:
     dom0 = node(xen01=CONFIG, xen02=CONFIG, xen03=CONFIG.replace("10:01", "10:03"), xen04="name = 'xen04'")
     assert survey.taken_macs(dom0, NONE) == {MacAddress("00:16:3e:10:10:01"): "xen01", MacAddress("00:16:3e:10:10:03"): "xen03"}
-
-
-def test_what_every_vps_does_is_one_question_to_xen() -> None:
-    rows = DOM0_ROW + ROW + REAL + "".join(
-        ROW.replace("xen01 ", name).replace("     3 ", f"    {number} ").replace("-b----", flags)
-        for number, (name, flags) in enumerate((("xen02 ", "r-----"), ("xen03 ", "--p---"), ("xen04 ", "---sc-"), ("xen010", "r-----"), ("xen05 ", "------")), 10))
-    dom0 = node(rows, xen01=CONFIG, xen06=CONFIG, xen07=CONFIG, **{"xen08.previous": CONFIG, "xen04": "unreadable"})
-    words = survey.states(dom0, XL, lambda vps: "mkos" if vps == VpsId(7) else "fsck" if vps == VpsId(2) else "")
-    assert {str(vps): word for vps, word in words.items()} == {
-        "01": "running", "02": "fsck", "03": "paused", "04": "crashed", "05": "running", "06": "stopped", "07": "mkos"}, "xen010 is an admin's own domain"
-    assert list(words) == sorted(words) and set(words.values()) <= set(VPS_STATES)
-    assert [call for call in dom0.calls if call[0] == "capture"] == [("capture", xl.LIST)]
-    assert survey.states(node(rows, xen01=CONFIG), NONE, lambda vps: "") == {VPS: "stopped"}, "where nothing can run, nothing runs"
-
-
-def test_what_every_vps_does_is_not_guessed() -> None:
-    dom0 = node(xen01=CONFIG)
-    dom0.answers[xl.LIST] = Ran(124, "")
-    with pytest.raises(Failed, match="in time"):
-        survey.states(dom0, XL, lambda vps: "")

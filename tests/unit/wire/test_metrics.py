@@ -19,8 +19,9 @@ from twisted.python.failure import Failure
 from dtcxen_soap import errors
 from dtcxen_soap.answers import FreeSpace, Ping, PingList, Space
 from dtcxen_soap.calls import Call
-from dtcxen_soap.censusfacts import JOB_STATES, VPS_STATES
+from dtcxen_soap.lookfacts import JOB_STATES, VPS_STATES, StateFact
 from dtcxen_soap.operations import OPERATIONS
+from dtcxen_soap.vps import VpsId
 from dtcxen_soap.wire import metrics
 from dtcxen_soap.wire.faults import OUTCOMES
 from tests.wirekit import ADMIN, NOON, PASSWORD, Reply, Wire, request, xml
@@ -166,6 +167,13 @@ def test_what_cannot_be_told_is_absent(wire: Wire) -> None:
     found = figures(wire)
     assert {key[1]: found[key] for key in found if key[0] == "dtcxen_look_success"} == dict.fromkeys(("space", "vpses", "jobs", "pings"), 0)
     assert not [key for key in found if key[0].startswith(("dtcxen_jobs", "dtcxen_vps", "dtcxen_disk", "dtcxen_memory"))]
+
+
+def test_states_that_xen_does_not_tell_are_no_states(wire: Wire) -> None:
+    table = wire.engine.outcome
+    wire.engine.outcome = lambda call: (StateFact(VpsId(1), "mkos"), StateFact(VpsId(2), trouble="no answer")) if call.operation == "vpsStates" else table(call)
+    found = figures(wire)
+    assert found["dtcxen_look_success", "vpses"] == 0 and not [key for key in found if key[0] == "dtcxen_vpses"]
 
 
 def test_a_vps_that_does_not_answer_has_no_round_trip(wire: Wire) -> None:

@@ -80,6 +80,8 @@ def test_new_names_get_plain_structs(operation: Any, tmp_path: Path) -> None:
         assert found == ["centos", "netbsd"]
     elif isinstance(answer, answers.InstallableApps):
         assert found == ["wordpress"]
+    elif isinstance(answer, answers.VpsList):
+        assert [row["vps"] for row in found] == ["01", "02"] and found[1]["domid"] is None
     elif isinstance(answer, answers.IsoList):
         assert found["isos"][0] == {"name": "a.iso", "sizeBytes": 5 << 30, "changed": "2026-11-22T12:00:00+00:00", "library": False} and found["quotaBytes"] == 0
     else:
