@@ -35,7 +35,9 @@ from dtcxen_soap.survey import Survey
 from dtcxen_soap.wire.auth import Authenticator
 from dtcxen_soap.wire.health import Health
 from dtcxen_soap.wire.http import site
+from dtcxen_soap.wire.looks import of_the_node
 from dtcxen_soap.wire.metrics import Metrics
+from dtcxen_soap.wire.status import Status
 from dtcxen_soap.wire.tls import Connections
 
 log = logging.getLogger(__name__)
@@ -92,8 +94,10 @@ class Door(service.Service):  # type: ignore[misc]
         self._passwords, self._checks = _pool("passwords", PASSWORD_THREADS), _pool("health", 2)
         self.auth = Authenticator(lambda: daemon.settings, lambda work: deferToThreadPool(reactor, self._passwords, work), reactor)
         health = Health(daemon.engine.jobs.alive, lambda work: deferToThreadPool(reactor, self._checks, work), reactor)
-        metrics = Metrics(lambda: daemon.settings, self.tls.certificate_ends, lambda work: deferToThreadPool(reactor, self._checks, work), reactor)
-        self._site = site(lambda: daemon.settings, daemon.engine.jobs, self.auth, health, metrics, reactor)
+        looks = of_the_node(lambda: daemon.settings, reactor)
+        metrics = Metrics(looks, self.tls.certificate_ends, lambda work: deferToThreadPool(reactor, self._checks, work))
+        pages = Status(lambda: daemon.settings, looks, self.tls.certificate_ends, reactor)
+        self._site = site(lambda: daemon.settings, daemon.engine.jobs, self.auth, health, metrics, pages, reactor)
         self._site.noisy = False
         self._port: Any = None
 

@@ -126,13 +126,14 @@ class NeedOsList:
 class NeedJobs:
     """Job records, newest first: Facts.jobs. Of one job, of one VPS, or all.
 
-    With `owner` only jobs of that VPS's present tenancy are seen.
+    With `owner` only jobs of that VPS's present tenancy are seen; with `states` only those in one of them.
     """
 
     job: int | None = None
     vps: VpsId | None = None
     owner: VpsId | None = None
     limit: int = 100
+    states: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -348,13 +348,15 @@ class Journal:
 
     def jobs(self, need: NeedJobs) -> tuple[JobFact, ...]:
         """The jobs asked for, newest first; an owner sees the present tenancy of the own VPS alone."""
-        asked: list[tuple[str, int]] = []
+        asked: list[tuple[str, Any]] = []
         if need.job is not None:
             asked.append(("id = ?", need.job))
         if need.vps is not None:
             asked.append(("vps = ?", need.vps.number))
         if need.owner is not None:
             asked += [("vps = ?", need.owner.number), ("tenancy = ?", self.tenancy(need.owner).number)]
+        if need.states:
+            asked.append(("state IN (SELECT value FROM json_each(?))", json.dumps(need.states)))
         where = " AND ".join(condition for condition, _ in asked) or "1"
         rows = self._read(f"SELECT * FROM jobs WHERE {where} ORDER BY id DESC LIMIT ?", *(value for _, value in asked), need.limit)
         return tuple(map(self._fact, rows))

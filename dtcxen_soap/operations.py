@@ -199,6 +199,13 @@ def of_the_node(name: str, settings: Settings) -> Call:
     return prepare(name, (), settings, _NODE, rpc=False)
 
 
+def latest_jobs(settings: Settings, states: tuple[str, ...], limit: int, caller: Caller = _NODE) -> Call:
+    """The listJobs of `caller`, an owner's being of the own VPS, with only the latest jobs that are in one of `states`."""
+    vps = (("vps", str(caller.vps)),) if caller.vps else ()
+    call = prepare("listJobs", (*vps, ("limit", str(limit))), settings, caller, rpc=False)
+    return dataclasses.replace(call, needs=reports.in_states(call.needs, states))
+
+
 def vps_states() -> Call:
     """The node's own question what each VPS does: its StateFacts."""
     return Call("vpsStates", Kind.READ, _NODE, None, (NeedStates(),), lambda facts: facts.states)

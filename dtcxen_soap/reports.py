@@ -225,6 +225,11 @@ def only_of(needs: tuple[Need, ...], owner: VpsId | None) -> tuple[Need, ...]:
     return tuple(dataclasses.replace(item, owner=owner) if isinstance(item, NeedJobs) else item for item in needs)
 
 
+def in_states(needs: tuple[Need, ...], states: tuple[str, ...]) -> tuple[Need, ...]:
+    """The same needs, of jobs in these states alone."""
+    return tuple(dataclasses.replace(item, states=states) if isinstance(item, NeedJobs) else item for item in needs)
+
+
 def _job(record: JobFact) -> answers.Job:
     return answers.Job(
         record.id, str(record.vps) if record.vps else None, record.operation, record.state, record.caller, record.step, record.steps,

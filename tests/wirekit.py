@@ -6,7 +6,7 @@ import base64
 import dataclasses
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,9 @@ from dtcxen_soap.vps import VpsId
 from dtcxen_soap.wire.auth import Authenticator
 from dtcxen_soap.wire.health import Health
 from dtcxen_soap.wire.http import site
+from dtcxen_soap.wire.looks import of_the_node
 from dtcxen_soap.wire.metrics import Metrics
+from dtcxen_soap.wire.status import Status
 from dtcxen_soap.wire.xmlnames import ENV, local
 
 RECORDED = Path(__file__).parent / "data" / "wire" / "requests"
@@ -166,8 +168,11 @@ class Wire:
         self.engine = AnsweringEngine()
         self.clock = TimeOfTests()
         self.auth = Authenticator(lambda: self.settings, at_once, self.clock)
-        self.metrics = Metrics(lambda: self.settings, lambda: NOON, at_once, self.clock)
-        self.site = site(lambda: self.settings, self.engine, self.auth, Health(lambda: self.engine.alive(), at_once, self.clock), self.metrics, self.clock)
+        looks = of_the_node(lambda: self.settings, self.clock)
+        self.metrics = Metrics(looks, lambda: NOON, at_once)
+        self.pages = Status(lambda: self.settings, looks, lambda: NOON + timedelta(days=90), self.clock, lambda: NOON)
+        health = Health(lambda: self.engine.alive(), at_once, self.clock)
+        self.site = site(lambda: self.settings, self.engine, self.auth, health, self.metrics, self.pages, self.clock)
         self.site.reactor = self.clock
 
     def connect(self, peer: str = "192.0.2.99") -> tuple[Any, StringTransport]:

@@ -24,7 +24,7 @@ from dtcxen_soap.answers import PerformanceList
 from dtcxen_soap.calls import Call
 from dtcxen_soap.errors import NotAllowed
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.wire import delivery, faults, metrics, soap, wsdl
+from dtcxen_soap.wire import delivery, faults, metrics, soap, status, statuspage, wsdl
 from dtcxen_soap.wire import spynefix as _  # noqa: F401  (before Spyne)
 from dtcxen_soap.wire.auth import Authenticator, WrongCredentials, credentials
 from dtcxen_soap.wire.health import Health
@@ -66,15 +66,16 @@ class Served:
 
 
 class SoapResource(Resource):  # type: ignore[misc]
-    """All of the service: SOAP and WSDL at /, /healthz and /metrics."""
+    """All of the service: SOAP and WSDL at /, and the status page for who gets that; /healthz and /metrics."""
 
     isLeaf = True
 
     def __init__(
             self, settings_of: Callable[[], Settings], engine: Engine, auth: Authenticator, health: Health, figures: metrics.Metrics,
-            reactor: IReactorFromThreads) -> None:
+            pages: status.Status, reactor: IReactorFromThreads) -> None:
         super().__init__()
         self._settings_of, self._engine, self._auth, self._health, self._metrics, self._reactor = settings_of, engine, auth, health, figures, reactor
+        self._pages = pages
         self._served = Served(settings_of(), self._submit)
 
     def render(self, request: LimitedRequest) -> Any:
@@ -83,8 +84,11 @@ class SoapResource(Resource):  # type: ignore[misc]
             return self._later(request, self._answer_health(request))
         if request.path == b"/metrics":
             return self._later(request, self._answer_metrics(request)) if request.method in (b"GET", b"HEAD") else _only_get(request)
-        if request.path != b"/":
-            return _text(request, 404, "There is nothing here; SOAP and ?wsdl are at /, figures at /metrics.")
+        path = request.path.decode("latin-1")
+        if status.serves(path) and request.method in (b"GET", b"HEAD") and b"?" not in request.uri:
+            return self._later(request, self._answer_page(request, path))
+        if path != "/":
+            return _text(request, 404, "There is nothing here; SOAP, ?wsdl and the status page are at /, figures at /metrics.")
         if request.method == b"POST":
             return self._refused_media(request) or self._later(request, self._answer_call(request))
         if request.method in (b"GET", b"HEAD"):
@@ -150,11 +154,26 @@ class SoapResource(Resource):  # type: ignore[misc]
             self._metrics.rejected("credentials")
             raise
 
-    async def _answer_metrics(self, request: LimitedRequest) -> bytes:
+    async def _reader(self, request: LimitedRequest) -> Caller | None:
+        """Who signed in; None for whoever is to be asked for it (again)."""
         try:
-            caller = await self._caller(request)
+            return await self._caller(request)
         except WrongCredentials:
-            caller = None
+            return None
+
+    async def _answer_page(self, request: LimitedRequest, path: str) -> bytes:
+        for name, value in statuspage.HEADERS.items():
+            request.setHeader(name.encode(), value.encode())
+        if refusal := status.refusal(path, request.getHeader):
+            return _text(request, 403, refusal)
+        caller = await self._reader(request)
+        if caller is None:
+            return _challenge(request)
+        answer = await self._pages.answer(path, caller, self._submit)
+        return _send(request, answer.status, answer.media_type, answer.body)
+
+    async def _answer_metrics(self, request: LimitedRequest) -> bytes:
+        caller = await self._reader(request)
         if caller is None:
             return _challenge(request)
         try:
@@ -268,9 +287,9 @@ class _MethodContext(HttpMethodContext):  # type: ignore[misc]
 
 def site(
         settings_of: Callable[[], Settings], engine: Engine, auth: Authenticator, health: Health, figures: metrics.Metrics,
-        reactor: IReactorFromThreads) -> LimitedSite:
+        pages: status.Status, reactor: IReactorFromThreads) -> LimitedSite:
     """The whole service as a factory of connections."""
-    resource = SoapResource(settings_of, engine, auth, health, figures, reactor)
+    resource = SoapResource(settings_of, engine, auth, health, figures, pages, reactor)
     return LimitedSite(resource, lambda: settings_of().max_body_kib << 10)
 
 

@@ -2,10 +2,7 @@
 
 Labels are bounded: operations are those of the catalogue, VPSes their numbers, states and outcomes
 lists of words; only places of disks are the admin's own names. What cannot be told is not there,
-and never 0; dtcxen_look_success says which question had no answer. The node is asked through the
-engine, as the monitor user would ask, at most every few seconds. Pings are looks of our own, one echo
-to each address with a second to answer, made while somebody scrapes and at most once a minute: a
-caller's pingAllIPs may have had another patience, or been long ago.
+and never 0; dtcxen_look_success says which question had no answer (looks.py).
 """
 
 from __future__ import annotations
@@ -21,15 +18,12 @@ from prometheus_client import CollectorRegistry, Histogram, ProcessCollector, ge
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily, Metric
 from prometheus_client.registry import Collector
 from twisted.internet import defer
-from twisted.internet.interfaces import IReactorTime
 
 from dtcxen_soap import __version__, operations
 from dtcxen_soap.answers import FreeSpace, PingList
-from dtcxen_soap.calls import Call
 from dtcxen_soap.lookfacts import JOB_STATES, VPS_STATES
-from dtcxen_soap.settings import Settings
 from dtcxen_soap.wire import faults
-from dtcxen_soap.wire.looks import Look
+from dtcxen_soap.wire.looks import Ask, Looks
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 DONE, LEFT = "done", "left"
@@ -39,27 +33,21 @@ REASONS = ("unsigned", "credentials", "media", "operation")
 """Why what came was no call: nobody signed in, or wrongly; not SOAP 1.1; no operation of ours could be read in it."""
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 """Seconds. Reads take milliseconds, disks and power seconds; destroyVPS waits up to 20 s for a domU's end, and pings as long as they are told."""
-NODE_SECONDS, PING_SECONDS = 10.0, 60.0
+LOOKS = ("space", "vpses", "jobs", "pings")
 PATIENCE_SECONDS = 5.0
 """A scrape answers within this, and half of what Prometheus waits, with what is known by then."""
 
-Ask = Callable[[Call], "defer.Deferred[Any]"]
 InThread = Callable[[Callable[[], bytes]], "defer.Deferred[bytes]"]
 
 
 class Metrics:
     """One daemon's figures: a registry of what it counts, and looks at its node."""
 
-    def __init__(self, settings_of: Callable[[], Settings], certificate_ends: Callable[[], datetime], in_thread: InThread, clock: IReactorTime) -> None:
+    def __init__(self, looks: Looks, certificate_ends: Callable[[], datetime], in_thread: InThread) -> None:
         """`certificate_ends` is that of the certificate which is served now; texts are written `in_thread`."""
-        self._certificate_ends, self._in_thread = certificate_ends, in_thread
+        self._looks, self._certificate_ends, self._in_thread = looks, certificate_ends, in_thread
         self._registry = CollectorRegistry()
         self._counts = _Counts(self._registry)
-        self._looks: Mapping[Look, Callable[[], Call]] = {
-            Look("space", NODE_SECONDS, clock): lambda: operations.of_the_node("getFreeSpace", settings_of()),
-            Look("vpses", NODE_SECONDS, clock): operations.vps_states,
-            Look("jobs", NODE_SECONDS, clock): operations.job_counts,
-            Look("pings", PING_SECONDS, clock): lambda: operations.of_the_node("pingAllIPs", settings_of())}
 
     def answered(self, form: operations.Form | None, outcome: str, seconds: float) -> None:
         """A signed-in caller's request is over, a word of OUTCOMES; without a form it named no operation."""
@@ -75,8 +63,7 @@ class Metrics:
 
     async def text(self, ask: Ask) -> bytes:
         """All figures of now. `ask` puts a call to the engine."""
-        asked = [look.answer(lambda call=call: ask(call()), PATIENCE_SECONDS) for look, call in self._looks.items()]  # type: ignore[misc]
-        found = dict(zip((look.name for look in self._looks), await defer.gatherResults(asked, consumeErrors=True), strict=True))
+        found = await self._looks.answers(ask, PATIENCE_SECONDS, *LOOKS)
         text: bytes = await self._in_thread(lambda: self._render(found))
         return text
 

@@ -17,7 +17,9 @@ from dtcxen_soap.calls import Call
 from dtcxen_soap.wire.auth import Authenticator
 from dtcxen_soap.wire.health import Health
 from dtcxen_soap.wire.http import site
+from dtcxen_soap.wire.looks import of_the_node
 from dtcxen_soap.wire.metrics import Metrics
+from dtcxen_soap.wire.status import Status
 from dtcxen_soap.wire.tls import Connections
 from tests.certificates import make_pair
 from tests.wirekit import ADMIN, PASSWORD, AnsweringEngine
@@ -54,8 +56,9 @@ class Served:
         auth = Authenticator(lambda: self.settings, deferToThread, reactor)
         health = Health(lambda: self.engine.alive(), deferToThread, reactor)
         tls = Connections(self.settings)
-        metrics = Metrics(lambda: self.settings, tls.certificate_ends, deferToThread, reactor)
-        return reactor.listenSSL(0, site(lambda: self.settings, self.engine, auth, health, metrics, reactor), tls, interface="127.0.0.1")
+        looks = of_the_node(lambda: self.settings, reactor)
+        metrics, pages = Metrics(looks, tls.certificate_ends, deferToThread), Status(lambda: self.settings, looks, tls.certificate_ends, reactor)
+        return reactor.listenSSL(0, site(lambda: self.settings, self.engine, auth, health, metrics, pages, reactor), tls, interface="127.0.0.1")
 
     def close(self) -> None:
         self._in_loop(self.port.stopListening)
