@@ -164,8 +164,8 @@ class SoapResource(Resource):  # type: ignore[misc]
     async def _answer_page(self, request: LimitedRequest, path: str) -> bytes:
         for name, value in statuspage.HEADERS.items():
             request.setHeader(name.encode(), value.encode())
-        if refusal := status.refusal(path, request.getHeader):
-            return _text(request, 403, refusal)
+        if status.refused(path, request.getHeader):
+            return _text(request, 403, "Requests of other web pages are refused.")
         caller = await self._reader(request)
         if caller is None:
             return _challenge(request)

@@ -54,13 +54,12 @@ def serves(path: str) -> bool:
     return path in ("/", "/status.json", *_STATIC) or bool(_JOB.fullmatch(path))
 
 
-def refusal(path: str, header: Callable[[str], str | None]) -> str:
-    """Why this is no request of our own page or of a person's: pages of others may link to ours, and nothing else. "" when it is."""
-    site, links = header("sec-fetch-site"), header("sec-fetch-mode") == "navigate" and header("sec-fetch-dest") == "document"
-    if header("origin") is not None or site not in (None, "same-origin", "none"):
-        if not (links and header("origin") is None and (path == "/" or _JOB.fullmatch(path))):
-            return "Requests of other web pages are refused."
-    return ""
+def refused(path: str, header: Callable[[str], str | None]) -> bool:
+    """Whether this comes from a web page that is not ours: those may link to our pages, and get nothing else."""
+    if header("origin") is not None:
+        return True
+    link = header("sec-fetch-mode") == "navigate" and header("sec-fetch-dest") == "document" and (path == "/" or bool(_JOB.fullmatch(path)))
+    return header("sec-fetch-site") not in (None, "same-origin", "none") and not link
 
 
 class Status:

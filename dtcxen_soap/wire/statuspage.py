@@ -49,7 +49,8 @@ def as_json(page: Page) -> bytes:
 
 
 def _plain(cell: Cell) -> dict[str, Any]:
-    return {name: value for name, value in (("text", cell.text), ("tone", cell.tone), ("link", cell.link), ("percent", cell.percent)) if value not in ("", None)}
+    more = (("tone", cell.tone), ("link", cell.link), ("percent", cell.percent))
+    return {"text": cell.text} | {name: value for name, value in more if value not in ("", None)}
 
 
 def _head(page: Page, scripted: bool, refresh: bool) -> Tag:

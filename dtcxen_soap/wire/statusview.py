@@ -80,13 +80,12 @@ class Seen:
 
     def at(self, *names: str) -> str:
         """When these were looked at, in words."""
-        known = [f"{what} {_clock(self.now - timedelta(seconds=self.age(name)))}" for name, what in _words(names) if self.found[name] is not None]
-        return ", ".join(known)
+        known = [f"{self.now - timedelta(seconds=self.age(name)):%H:%M:%S} UTC{_OF.get(name, '')}" for name in names if self.found[name] is not None]
+        return f"seen at {', '.join(known)}" if known else ""
 
 
-def _words(names: tuple[str, ...]) -> Iterable[tuple[str, str]]:
-    """What a time is of, where there are several."""
-    return ((name, "seen at" if len(names) == 1 else f"{name} seen at") for name in names)
+_OF = {"vpses": " (states)", "pings": " (pings)", "state": " (state)", "details": " (configuration)"}
+"""What a time is of, where several stand beside each other."""
 
 
 def node(name: str, signed_in: str, seen: Seen, certificate_ends: datetime, node_seconds: float, daemon_seconds: float) -> Page:
@@ -95,7 +94,7 @@ def node(name: str, signed_in: str, seen: Seen, certificate_ends: datetime, node
     service = ((Cell("VPSes"), _counted(found["vpses"])), (Cell("Certificate"), certificate(certificate_ends, seen.now)),
                (Cell("Node is up"), Cell(duration(node_seconds))), (Cell("Daemon is up"), Cell(duration(daemon_seconds))), (Cell("Version"), Cell(__version__)))
     return Page(name, signed_in, _clock(seen.now), (
-        Table("node", "Node", ("What", "How it is"), service, f"seen at {_clock(seen.now)}", tiles=True),
+        Table("node", "Node", ("What", "How it is"), service, tiles=True),
         Table("capacity", "Free", ("Of what", "How much"), _capacity(found["space"]), seen.at("space"), tiles=True),
         *_jobs(seen),
         Table("vpses", "VPSes", ("VPS", "State", "Memory", "Domain", "Addresses", "Answered"), _vpses(found["vpses"], found["pings"]), seen.at("vpses", "pings"))),
@@ -115,10 +114,10 @@ def job(record: Job, signed_in: str, now: datetime) -> Page:
             ("Step", Cell(_step(record))), ("Asked by", Cell(record.caller)), ("Asked at", Cell(_clock(record.created)))]
     rows += [(name, Cell(_clock(at))) for name, at in (("Begun at", record.started), ("Ended at", record.ended)) if at]
     if record.reason:
-        rows.append(("Reason", Cell(record.reason, BAD if record.state == "failed" else "")))
+        rows.append(("Reason", Cell(record.reason)))
     title = f"Job {record.id}: {record.operation}" + (f" of VPS {record.vps}" if record.vps else "")
     return Page(harmless(title), signed_in, _clock(now), (
-        Table("job", "Job", ("What", "How it is"), tuple((Cell(name), cell) for name, cell in rows), f"seen at {_clock(now)}", tiles=True),),
+        Table("job", "Job", ("What", "How it is"), tuple((Cell(name), cell) for name, cell in rows), tiles=True),),
         record.state in ("queued", "running"))
 
 
@@ -229,7 +228,7 @@ def _own_state(state: VpsState | None) -> Cell:
 def _jobs(seen: Seen) -> tuple[Table, Table]:
     return (
         Table("live", "Running jobs", ("Job", "What", "VPS", "Step", "Done"), _rows(seen.found["live"], _live_row), seen.at("live")),
-        Table("failures", "Last failures", ("Job", "What", "VPS", "When", "Reason"), _rows(seen.found["failures"], _failure_row), seen.at("failures")))
+        Table("failures", "Last failures", ("Job", "What", "VPS", "When", "How", "Reason"), _rows(seen.found["failures"], _failure_row), seen.at("failures")))
 
 
 def _rows(jobs: JobList | None, row: Callable[[Job], tuple[Cell, ...]]) -> tuple[tuple[Cell, ...], ...] | None:
@@ -246,7 +245,8 @@ def _live_row(record: Job) -> tuple[Cell, ...]:
 
 def _failure_row(record: Job) -> tuple[Cell, ...]:
     when = _clock(record.ended) if record.ended else "unknown"
-    return *_which(record), Cell(when, "" if record.ended else UNKNOWN), Cell(f"{record.state}: {record.reason or 'no reason is known'}", _job_tone(record.state))
+    return (*_which(record), Cell(when, "" if record.ended else UNKNOWN), Cell(record.state, _job_tone(record.state)),
+            Cell(record.reason) if record.reason else Cell("unknown", UNKNOWN))
 
 
 def _which(record: Job) -> tuple[Cell, ...]:

@@ -171,6 +171,10 @@ def test_the_next_tenant_sees_nothing_of_the_last(journal: Journal) -> None:
     assert [fact.id for fact in journal.jobs(NeedJobs(owner=VPS, vps=VpsId(2)))] == []
     assert [fact.id for fact in journal.jobs(NeedJobs(vps=VPS))] == [second, first]
     assert [fact.id for fact in journal.jobs(NeedJobs(limit=2))] == [second, other]
+    journal.ended(first, "failed", "no space")
+    assert [fact.id for fact in journal.jobs(NeedJobs(states=("failed", "interrupted")))] == [first]
+    assert [fact.id for fact in journal.jobs(NeedJobs(states=("queued",), limit=1))] == [second]
+    assert journal.jobs(NeedJobs(states=("failed",), owner=VPS)) == ()
 
 
 def test_tenancies_count_and_block(journal: Journal) -> None:

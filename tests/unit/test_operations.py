@@ -9,7 +9,7 @@ from dtcxen_soap.calls import Kind
 from dtcxen_soap.errors import NotAllowed, Refused
 from dtcxen_soap.facts import DiskFact, Facts, NeedJobs, NeedPings
 from dtcxen_soap.lookfacts import NeedJobCounts, NeedStates, StateFact
-from dtcxen_soap.operations import OPERATIONS, find, forms, job_counts, of_the_node, prepare, vps_states
+from dtcxen_soap.operations import OPERATIONS, find, forms, job_counts, latest_jobs, of_the_node, prepare, vps_states
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import DiskRole, VpsId
 
@@ -53,6 +53,9 @@ def test_an_owners_job_list_is_its_own():
     call = prepare("listJobs", [], SETTINGS, OWNER, rpc=False)
     assert call.vps == VpsId(1) and call.needs == (NeedJobs(owner=VpsId(1)),)
     assert prepare("listJobs", [], SETTINGS, ADMIN, rpc=False).needs == (NeedJobs(),)
+    own = latest_jobs(SETTINGS, ("failed",), 5, OWNER)
+    assert own.vps == VpsId(1) and own.needs == (NeedJobs(vps=VpsId(1), owner=VpsId(1), limit=5, states=("failed",)),)
+    assert latest_jobs(SETTINGS, ("failed",), 5).needs == (NeedJobs(limit=5, states=("failed",)),)
 
 
 OWNERS = {"startVPS", "shutdownVPS", "rebootVPS", "destroyVPS", "fsckVPSpartition", "setConsolePassword", "setSshKey", "setSoapPassword"}

@@ -47,7 +47,7 @@ async function refresh() {
   let seconds = 10;
   try {
     if (!document.hidden) {
-      const reply = await fetch("/status.json", {signal: AbortSignal.timeout(15000), cache: "no-store"});
+      const reply = await fetch(new URL("/status.json", location.origin), {signal: AbortSignal.timeout(15000), cache: "no-store"});
       if (!reply.ok) throw new Error("the node answers " + reply.status);
       const page = await reply.json();
       for (const [name, table] of Object.entries(page.tables)) fill(name, table);

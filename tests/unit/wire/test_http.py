@@ -106,7 +106,8 @@ def test_wsdl_is_public_and_names_the_host_that_was_asked(wire: Wire) -> None:
     assert b'location="http://[2001:db8::1]:8089/"' in wire.get("/?wsdl", Host="[2001:db8::1]:8089").body
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/", 401), ("GET", "/?other", 405), ("GET", "/other", 404), ("POST", "/other", 404), ("PUT", "/", 405), ("DELETE", "/healthz", 404)])
+@pytest.mark.parametrize(("method", "path", "status"), [
+    ("GET", "/", 401), ("GET", "/?other", 405), ("GET", "/other", 404), ("POST", "/other", 404), ("PUT", "/", 405), ("DELETE", "/healthz", 404)])
 def test_everything_else_is_text(wire: Wire, method: str, path: str, status: int) -> None:
     reply = wire.raw(f"{method} {path} HTTP/1.1\r\nContent-Length: 0\r\n\r\n".encode())
     assert reply is not None and reply.status == status and reply.headers["content-type"].startswith("text/plain")
