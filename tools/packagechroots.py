@@ -1,0 +1,74 @@
+"""Clean Debian 12 and 13, for building this project's Debian package and for installing it.
+
+    python -m tools.packagechroots PACKAGE.deb...    where a clean Debian with only what these need is
+
+Each is made once by mmdebstrap from this machine's own mirror, below .cache/, and made anew when the list of its packages
+changes. Nobody changes one: a run lies over it as a layer in memory, and is gone with its last process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from tools.debian13 import CACHE, KEYRING, mirror
+
+SUITES = ("bookworm", "trixie")
+BUILDS = ("build-essential", "debhelper", "dh-python", "lintian", "pybuild-plugin-pyproject", "python3-all", "python3-setuptools")
+CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
+
+
+def build(suite: str, use: str, packages: tuple[str, ...]) -> Path:
+    """The directory of a Debian with these packages and what they depend on; made first if it is not there, whole or not at all."""
+    name = f"package-{suite}-{use}-{hashlib.sha256(' '.join(sorted(packages)).encode()).hexdigest()[:12]}"
+    CACHE.mkdir(exist_ok=True)
+    with (CACHE / f"package-{suite}-{use}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (CACHE / name).is_dir():
+            for old in CACHE.glob(f"package-{suite}-{use}-*"):
+                shutil.rmtree(old)
+            print(f"making a clean {suite} in {CACHE / name}", file=sys.stderr, flush=True)
+            unfinished = CACHE / f"{name}.new"
+            subprocess.run(
+                ["mmdebstrap", "--quiet", "--mode=root", "--format=directory", "--variant=apt", f"--include={','.join(packages)}",
+                 "--dpkgopt=force-unsafe-io", '--aptopt=Acquire::Languages "none"', suite, str(unfinished),
+                 f"deb [signed-by={KEYRING}] {mirror()} {suite} main"],
+                check=True, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+            unfinished.rename(CACHE / name)
+    return CACHE / name
+
+
+def needed(package: Path) -> tuple[str, ...]:
+    """The packages that one depends on, the first of alternatives."""
+    told = subprocess.run(["dpkg-deb", "--field", str(package), "Depends"], capture_output=True, text=True, check=True).stdout
+    return tuple(sorted({re.split("[ :(|]", each.strip())[0] for each in told.split(",") if each.strip()}))
+
+
+def command(root: Path, script: str, folder: Path) -> list[str]:
+    """The command that runs a shell script in a layer over that Debian: own mounts, processes and names; `folder` is on /mnt, to be written."""
+    here, there = (shlex.quote(str(path)) for path in (root, folder))
+    layer = "/dev/shm"
+    before = (
+        f"mount -t tmpfs -o mode=755 tmpfs {layer}", f"mkdir {layer}/upper {layer}/work {layer}/root",
+        f"mount -t overlay -o lowerdir={here},upperdir={layer}/upper,workdir={layer}/work overlay {layer}/root",
+        f"mount -t proc proc {layer}/root/proc", f"mount --bind /dev {layer}/root/dev", f"mount --bind {there} {layer}/root/mnt",
+        "ip link set lo up", f"exec chroot {layer}/root sh -euc {shlex.quote(script)}")
+    return ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--uts", "--net", "--", "sh", "-euc", " && ".join(before)]
+
+
+def run(root: Path, script: str, folder: Path) -> str:
+    """Run it; what it printed. AssertionError with all of that when it fails. No network but a loopback device."""
+    done = subprocess.run(command(root, script, folder), env=CLEAN, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout + done.stderr
+
+
+if __name__ == "__main__":
+    for each in SUITES:
+        print(build(each, "node", tuple(sorted({name for given in sys.argv[1:] for name in needed(Path(given))}))))
