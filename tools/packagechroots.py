@@ -17,10 +17,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tools.debian13 import CACHE, KEYRING, mirror
+from tools.debian13 import CACHE, KEYRING, ROOT, mirror
 
 SUITES = ("bookworm", "trixie")
-BUILDS = ("build-essential", "debhelper", "dh-python", "lintian", "pybuild-plugin-pyproject", "python3-all", "python3-setuptools")
 CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -44,10 +43,21 @@ def build(suite: str, use: str, packages: tuple[str, ...]) -> Path:
     return CACHE / name
 
 
+def to_build() -> tuple[str, ...]:
+    """The packages that debian/control asks for, and the checker of what comes of them."""
+    control = (ROOT / "debian/control").read_text()
+    asked = control.partition("\nBuild-Depends:")[2].partition("\nStandards-Version:")[0]
+    return tuple(sorted({"build-essential", "lintian", *_names(asked.replace("debhelper-compat", "debhelper"))}))
+
+
+def _names(relation: str) -> set[str]:
+    return {re.split("[ :(|]", each.strip())[0] for each in relation.split(",") if each.strip()}
+
+
 def needed(package: Path) -> tuple[str, ...]:
     """The packages that one depends on, the first of alternatives."""
     told = subprocess.run(["dpkg-deb", "--field", str(package), "Depends"], capture_output=True, text=True, check=True).stdout
-    return tuple(sorted({re.split("[ :(|]", each.strip())[0] for each in told.split(",") if each.strip()}))
+    return tuple(sorted(_names(told)))
 
 
 def command(root: Path, script: str, folder: Path) -> list[str]:
