@@ -1,6 +1,6 @@
 """Clean Debian 12 and 13, for building this project's Debian package and for installing it.
 
-    python -m tools.packagechroots PACKAGE.deb...    where a clean Debian with only what these need is
+    python -m tools.packagechroots DIRECTORY    builds the package of this tree for each, and puts it into DIRECTORY/SUITE
 
 Each is made once by mmdebstrap from this machine's own mirror, below .cache/, and made anew when the list of its packages
 changes. Nobody changes one: a run lies over it as a layer in memory, and is gone with its last process.
@@ -20,6 +20,8 @@ from pathlib import Path
 from tools.debian13 import CACHE, KEYRING, ROOT, mirror
 
 SUITES = ("bookworm", "trixie")
+ALWAYS_THERE = ("apt-utils", "systemd")
+"""What every Debian node has, beside what a package asks for."""
 CLEAN = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root", "DEBIAN_FRONTEND": "noninteractive"}
 
 
@@ -54,10 +56,15 @@ def _names(relation: str) -> set[str]:
     return {re.split("[ :(|]", each.strip())[0] for each in relation.split(",") if each.strip()}
 
 
+def node(suite: str, package: Path) -> Path:
+    """A clean Debian with what a package depends on, and without the package."""
+    return build(suite, "node", needed(package))
+
+
 def needed(package: Path) -> tuple[str, ...]:
     """The packages that one depends on, the first of alternatives."""
     told = subprocess.run(["dpkg-deb", "--field", str(package), "Depends"], capture_output=True, text=True, check=True).stdout
-    return tuple(sorted(_names(told)))
+    return tuple(sorted({*ALWAYS_THERE, *_names(told)}))
 
 
 def command(root: Path, script: str, folder: Path) -> list[str]:
@@ -79,6 +86,19 @@ def run(root: Path, script: str, folder: Path) -> str:
     return done.stdout + done.stderr
 
 
+def package(suite: str, source: Path, into: Path) -> Path:
+    """Build the source directory's package as Debian does, and have lintian look at it; the .deb. Beside it lies lintian.txt, what that found."""
+    into.mkdir(parents=True)
+    shutil.copytree(source, into / "source", ignore=shutil.ignore_patterns(*_NOT_OURS), symlinks=True)
+    (into / "lintian.txt").write_text("")
+    print(run(build(suite, "build", to_build()), _BUILD, into))
+    (made,) = into.glob("*.deb")
+    return made
+
+
+_NOT_OURS = (".git", ".venv*", ".cache", "run", "build", "__pycache__", "*.egg-info", ".mypy_cache", ".ruff_cache", ".pytest_cache", ".hypothesis", ".pybuild")
+_BUILD = "cd /mnt/source && dpkg-buildpackage -us -uc && cd .. && lintian --allow-root --fail-on error *.changes > lintian.txt || { cat lintian.txt; exit 1; }"
+
 if __name__ == "__main__":
     for each in SUITES:
-        print(build(each, "node", tuple(sorted({name for given in sys.argv[1:] for name in needed(Path(given))}))))
+        print(package(each, ROOT, Path(sys.argv[1]).resolve() / each))
