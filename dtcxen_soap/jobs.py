@@ -371,7 +371,7 @@ class Jobs:
         self._journal.audit(
             caller=who.name, peer=who.peer, operation=call.operation, vps=call.vps, detail=title, outcome=outcome, job=job, arguments=call.arguments)
         _audit_log.info(
-            "%s from %s: %s %s: %s%s", who.name, who.peer or "this node", call.operation, call.arguments, outcome, f" (job {job})" if job else "",
+            "%s%s: %s: %s%s", who.name, f" from {who.peer}" if who.peer else "", f"{call.operation} {call.arguments}".rstrip(), outcome, f" (job {job})" if job else "",
             extra=about(job=job, vps=call.vps, caller=who.name, operation=call.operation, peer=who.peer, outcome=outcome, arguments=call.arguments))
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 VOLATILE = ("/proc", "/sys", "/dev", "/mnt", "/tmp", "/run", "/var/lib/dpkg", "/var/lib/apt", "/var/cache", "/var/log", "/root", "/etc/ld.so.cache",
             "/var/lib/systemd/deb-systemd-helper-enabled")
-CONFIG, URL, CERTIFICATE = "/etc/dtc-xen/dtc-xen.conf", "https://localhost:8089/", "/etc/dtc-xen/dtc-xen.cert.cert"
+CONFIG, URL, CERTIFICATE = "/etc/dtc-xen/dtc-xen.conf", "https://127.0.0.1:8089/", "/etc/dtc-xen/dtc-xen.cert.cert"
 
 
 def files() -> None:
@@ -67,7 +67,7 @@ def served(user: str, password_file: str) -> None:
             signed_in = ("--url", URL, "--user", user, "--password-file", password_file, "--ca", CERTIFICATE)
             answered = ask("dtcxen", "call", "testVPSServer", *signed_in)
             assert "OK" in answered, answered
-            assert "OK" in ask("/usr/lib/nagios/plugins/check_dtcxen", "-H", "localhost", "--ca", CERTIFICATE, "--mode", "health")
+            assert "OK" in ask("/usr/lib/nagios/plugins/check_dtcxen", "-H", "127.0.0.1", "--ca", CERTIFICATE, "--mode", "health")
             assert "setupVPSDisk: diskSizeMib" in ask(
                 "/usr/sbin/dtc_setup_vps_disk", "--password-file", password_file, "--ca", CERTIFICATE, "01", "3", "512", "vbd", code=1)
             ask("dtcxen", "call", "setSoapPassword", "vps=01", f"password=@{password_file}", *signed_in, code=1)
