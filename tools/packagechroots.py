@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import re
 import shlex
 import shutil
@@ -67,16 +68,18 @@ def needed(package: Path) -> tuple[str, ...]:
     return tuple(sorted({*ALWAYS_THERE, *_names(told)}))
 
 
+LAYER = "/dev/shm"
+_OVER = (
+    f"mount -t tmpfs -o mode=755 tmpfs {LAYER}", f"mkdir {LAYER}/upper {LAYER}/work {LAYER}/root",
+    f"mount -t overlay -o lowerdir=$1,upperdir={LAYER}/upper,workdir={LAYER}/work overlay {LAYER}/root", f"cd {LAYER}/root",
+    "mount -t proc proc proc", "mount --bind $2 mnt", "ip link set lo up")
+_NAMESPACES = ("unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--uts", "--net")
+
+
 def command(root: Path, script: str, folder: Path) -> list[str]:
     """The command that runs a shell script in a layer over that Debian: own mounts, processes and names; `folder` is on /mnt, to be written."""
-    here, there = (shlex.quote(str(path)) for path in (root, folder))
-    layer = "/dev/shm"
-    before = (
-        f"mount -t tmpfs -o mode=755 tmpfs {layer}", f"mkdir {layer}/upper {layer}/work {layer}/root",
-        f"mount -t overlay -o lowerdir={here},upperdir={layer}/upper,workdir={layer}/work overlay {layer}/root",
-        f"mount -t proc proc {layer}/root/proc", f"mount --bind /dev {layer}/root/dev", f"mount --bind {there} {layer}/root/mnt",
-        "ip link set lo up", f"exec chroot {layer}/root sh -euc {shlex.quote(script)}")
-    return ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--uts", "--net", "--", "sh", "-euc", " && ".join(before)]
+    lines = (*_OVER, "mount --bind /dev dev", 'exec chroot . sh -euc "$3"')
+    return [*_NAMESPACES, "--", "sh", "-euc", "\n".join(lines), "sh", str(root), str(folder), script]
 
 
 def run(root: Path, script: str, folder: Path) -> str:
@@ -84,6 +87,47 @@ def run(root: Path, script: str, folder: Path) -> str:
     done = subprocess.run(command(root, script, folder), env=CLEAN, stdin=subprocess.DEVNULL, capture_output=True, text=True)
     assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout + done.stderr
+
+
+_DEVICES = (
+    "mount -t sysfs -o ro sysfs sys", "mount -t cgroup2 cgroup2 sys/fs/cgroup", "mount -t tmpfs -o mode=755 tmpfs dev", "mkdir dev/pts dev/shm",
+    "mount -t devpts -o newinstance,ptmxmode=0666 devpts dev/pts", "ln -s pts/ptmx dev/ptmx", "ln -s /proc/self/fd dev/fd", "touch dev/console",
+    "for name in null zero full random urandom tty loop-control; do touch dev/$name; mount --bind /dev/$name dev/$name; done",
+    "for number in $(seq 0 63); do mknod -m 660 dev/loop$number b 7 $number; done",
+    "for place in run tmp; do mount -t tmpfs tmpfs $place; done", "hostname dom0", "echo 127.0.0.1 localhost dom0 >etc/hosts", ": >etc/machine-id")
+_UNIT = """\
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -euxc '. /mnt/scene.sh; echo the end'
+ExecStopPost=/bin/systemctl --force exit
+StandardOutput=append:/mnt/scene.log
+StandardError=append:/mnt/scene.log
+"""
+
+
+def booted(root: Path, script: str, folder: Path, seconds: float) -> str:
+    """As `run`, but begun by that Debian's own systemd, in a control group of its own: services run as on a node. AssertionError unless the script got to its end."""
+    (folder / "scene.sh").write_text(script)
+    (folder / "scene.service").write_text(_UNIT)
+    (folder / "scene.log").write_text("")
+    group = Path("/sys/fs/cgroup/unified" if Path("/sys/fs/cgroup/unified").is_dir() else "/sys/fs/cgroup", f"dtcxen-{os.getpid()}")
+    group.mkdir()
+    lines = (*_OVER, *_DEVICES, "mkdir -p etc/systemd/system/basic.target.wants", "ln -s /mnt/scene.service etc/systemd/system/basic.target.wants/",
+             "cp mnt/scene.service etc/systemd/system/", "exec chroot . /lib/systemd/systemd --unit=basic.target --log-target=console --log-level=notice")
+    inside = shlex.join([*_NAMESPACES, "--ipc", "--cgroup", "--", "sh", "-euc", "\n".join(lines), "sh", str(root), str(folder)])
+    try:
+        done = subprocess.run(
+            ["sh", "-euc", f"echo $$ >{group}/cgroup.procs; exec {inside}"], env=CLEAN | {"container": "other"}, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+            timeout=seconds)
+        said, console = (folder / "scene.log").read_text(), done.stdout + done.stderr
+    except subprocess.TimeoutExpired as late:
+        said, console = (folder / "scene.log").read_text(), f"not over after {seconds} s\n{(late.stdout or b'').decode()}{(late.stderr or b'').decode()}"
+    finally:
+        for each in sorted((*group.rglob("*/"), group), reverse=True):
+            if each.is_dir():
+                each.rmdir()
+    assert said.rstrip().endswith("the end"), f"{said}\n{console}"
+    return said
 
 
 def package(suite: str, source: Path, into: Path) -> Path:

@@ -68,9 +68,9 @@ def served(user: str, password_file: str) -> None:
             answered = ask("dtcxen", "call", "testVPSServer", *signed_in)
             assert "OK" in answered, answered
             assert "OK" in ask("/usr/lib/nagios/plugins/check_dtcxen", "-H", "127.0.0.1", "--ca", CERTIFICATE, "--mode", "health")
-            assert "setupVPSDisk: diskSizeMib" in ask(
-                "/usr/sbin/dtc_setup_vps_disk", "--password-file", password_file, "--ca", CERTIFICATE, "01", "3", "512", "vbd", code=1)
-            ask("dtcxen", "call", "setSoapPassword", "vps=01", f"password=@{password_file}", *signed_in, code=1)
+            assert "hddsize" in ask("/usr/sbin/dtc_setup_vps_disk", "01", "3", "512", "vbd", code=1)
+            ask("/usr/sbin/dtc-xen-ping-all-ips", "--password-file", password_file)
+            ask("dtcxen", "call", "setSoapPassword", "vps=77", f"password=@{password_file}", *signed_in, code=1)
             audited = ask("dtcxen", "audit", "--json")
             assert "setSoapPassword" in audited and "password=(redacted)" in audited, audited
             told(systemd, "WATCHDOG=1")
@@ -81,7 +81,8 @@ def served(user: str, password_file: str) -> None:
             daemon.send_signal(signal.SIGTERM)
         told(systemd, "STOPPING=1")
         assert daemon.wait(30) == 0
-        print("served")
+    os.unlink("/tmp/notify")
+    print("served")
 
 
 if __name__ == "__main__":
