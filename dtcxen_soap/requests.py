@@ -371,14 +371,17 @@ def _all(request: type[Request]) -> tuple[Parameter, ...]:
 
 def _quoted(value: Any) -> str:
     """A value as an admin could write it, at most 200 characters of it."""
-    if isinstance(value, tuple | list):
-        text = ",".join(map(str, value))
-    elif isinstance(value, bool):
-        text = str(value).lower()
-    else:
-        text = str(value.value if isinstance(value, Enum) else value)
+    text = ",".join(map(_word, value)) if isinstance(value, tuple) else _word(value)
     short = text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}... ({len(text)} characters)"
     return shlex.quote(short if short.isprintable() else short.encode("unicode_escape").decode())
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Address):
+        return str(value.interface)
+    return str(value.value if isinstance(value, Enum) else value)
 
 
 def _name_faults(operation: str, names: list[str], known: dict[str, Parameter], ordered: bool) -> list[ParameterFault]:

@@ -83,7 +83,7 @@ def test_what_was_said_is_kept_without_its_secrets() -> None:
     assert disk == "vps=01 diskSizeMib=2048 swapSizeMib=512 imageType=lvm"
     assert said("setSoapPassword", ("vps", "01"), ("password", "geheim-geheim")) == "vps=01 password=(redacted)"
     old = said("reinstallVPSos", ("vpsname", "xen07"), ("ostype", "debian"), ("hddsize", "2048"), ("ramsize", "256"), ("ipaddr", "192.0.2.7"), ("password", "geheim"), rpc=True)
-    assert "geheim" not in old and "vps=07" in old and "(redacted)" in old
+    assert "ipaddr=192.0.2.7/24" in old and "geheim" not in old and "vps=07" in old and "(redacted)" in old
 
 
 def test_what_is_long_or_has_newlines_stays_one_short_line() -> None:
