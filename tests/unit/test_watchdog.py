@@ -75,6 +75,7 @@ def test_a_journal_that_answers_is_a_sign_several_times_per_watchdog(systemd: so
     clock = watch(journal.answers)
     assert systemd.recv(100) == b"WATCHDOG=1"
     for _ in range(3):
+        until(clock.getDelayedCalls)
         clock.advance(SECONDS / SIGNS_PER_WATCHDOG)
         assert systemd.recv(100) == b"WATCHDOG=1"
     assert silent(systemd)
