@@ -27,7 +27,7 @@ class Call:
     """An admitted call. `decide` makes, of the surveyed `needs`, an answer or a Plan; it is pure.
 
     A Plan is executed under the lock of `vps`, unless `plan_only` asks for its text alone.
-    `job` is set for Kind.CANCEL only. `takes_over`: it may end what an earlier, answered call left running.
+    `arguments` is what the call said, for the audit: no secret is in it. `job` is set for Kind.CANCEL only. `takes_over`: it may end what an earlier, answered call left running.
     """
 
     operation: str
@@ -39,3 +39,4 @@ class Call:
     plan_only: bool = False
     job: int | None = None
     takes_over: bool = False
+    arguments: str = ""

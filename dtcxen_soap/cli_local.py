@@ -20,6 +20,7 @@ from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import VpsId
 
 if TYPE_CHECKING:
+    from dtcxen_soap.journal import Journal
     from dtcxen_soap.survey import Survey
 
 LIVE = ("queued", "running")
@@ -38,20 +39,26 @@ class Looked:
 def survey(settings: Settings) -> Iterator[Looked]:
     """Look at this node. One that never served has no journal yet, and gets none from us."""
     from dtcxen_soap.dom0 import Dom0
-    from dtcxen_soap.journal import Journal
     from dtcxen_soap.survey import Survey
-    with tempfile.TemporaryDirectory(prefix="dtcxen-look-") as scratch:
-        there = _has_journal(settings)
-        journal = Journal(settings.journal_path, settings.job_log_dir, read_only=True) if there else Journal(f"{scratch}/journal.sqlite")
-
+    with journal_of(settings) as journal:
         def busy(vps: VpsId) -> str:
             operation = journal.at_work(vps) if journal.served() else ""
             return busy_word(operation) if operation else ""
 
+        yield Looked(Survey(settings, Dom0(), journal, busy), journal.served)
+
+
+@contextmanager
+def journal_of(settings: Settings) -> Iterator[Journal]:
+    """This node's journal, only to be read; an empty one where there is none yet."""
+    from dtcxen_soap.journal import Journal
+    with tempfile.TemporaryDirectory(prefix="dtcxen-look-") as scratch:
+        there = _has_journal(settings)
+        found = Journal(settings.journal_path, settings.job_log_dir, read_only=True) if there else Journal(f"{scratch}/journal.sqlite")
         try:
-            yield Looked(Survey(settings, Dom0(), journal, busy), journal.served)
+            yield found
         finally:
-            journal.close()
+            found.close()
 
 
 def _has_journal(settings: Settings) -> bool:

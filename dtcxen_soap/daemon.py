@@ -1,15 +1,18 @@
 """The daemon: what is started in which order, what a signal does, and how it ends.
 
-Started: engine (which first settles what an earlier daemon left), then the door. Stopped: the
-door, then the engine, whose running steps get a moment to end. SIGHUP reads configuration,
-certificate and htpasswd again; whatever is wrong with them is logged, and the old ones stay.
+Started: engine (which first settles what an earlier daemon left), then the door; then systemd is
+told that the service is ready. Stopped: the door, then the engine, whose running steps get a moment
+to end. SIGHUP reads configuration, certificate and htpasswd again; whatever is wrong with them is
+logged, and the old ones stay.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import faulthandler
 import ipaddress
 import logging
+import os
 import signal
 import socket
 import sys
@@ -30,6 +33,7 @@ from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Busy, Misconfigured
 from dtcxen_soap.jobs import Jobs
 from dtcxen_soap.journal import Journal
+from dtcxen_soap.servicemanager import ServiceManager
 from dtcxen_soap.settings import Loaded, Settings, load
 from dtcxen_soap.survey import Survey
 from dtcxen_soap.wire.auth import Authenticator
@@ -46,6 +50,8 @@ HOUSEKEEPING_SECONDS = 3600.0
 BUSY_SECONDS = 10.0
 STOP_GRACE_SECONDS = 5.0
 PASSWORD_THREADS = 2
+SIGNS_PER_WATCHDOG = 4
+"""Signs of life within the time that systemd waits for one: some may be late."""
 FIXED_WHILE_RUNNING = ("listen_address", "listen_port", "state_dir")
 
 
@@ -60,6 +66,7 @@ class Engine(service.Service):  # type: ignore[misc]
         self.survey = Survey(settings, dom0, self._journal, lambda vps: self.jobs.running(vps))
         self.jobs = Jobs(settings, dom0, self._journal, self.survey.fill, work_left)
         self.sample = lambda toolstack: sampler.sample(dom0, self._journal, toolstack)
+        self.answers = self._journal.answers
 
     def startService(self) -> None:
         """Settle the past, then take calls."""
@@ -100,6 +107,7 @@ class Door(service.Service):  # type: ignore[misc]
         self._site = site(lambda: daemon.settings, daemon.engine.jobs, self.auth, health, metrics, pages, reactor)
         self._site.noisy = False
         self._port: Any = None
+        self.url = ""
 
     def startService(self) -> None:
         """Listen, and say so in one line on standard output: tests and scripts wait for it."""
@@ -107,7 +115,8 @@ class Door(service.Service):  # type: ignore[misc]
         self._port = self._reactor.listenSSL(self._settings.listen_port, self._site, self.tls, interface=address)
         super().startService()
         host = f"[{address}]" if ":" in address else address or "0.0.0.0"
-        sys.stdout.write(f"listening on https://{host}:{self._port.getHost().port}/\n")
+        self.url = f"https://{host}:{self._port.getHost().port}/"
+        sys.stdout.write(f"listening on {self.url}\n")
         sys.stdout.flush()
 
     async def close(self) -> None:
@@ -173,23 +182,58 @@ class Sampling(TimerService):  # type: ignore[misc]
         return super().stopService()
 
 
+class Watchdog(TimerService):  # type: ignore[misc]
+    """Signs of life for systemd: from the event loop, and only after the journal answered in a thread. When either hangs there are none, and systemd restarts us."""
+
+    def __init__(self, daemon: Daemon, reactor: Any) -> None:
+        super().__init__(daemon.manager.watchdog_seconds / SIGNS_PER_WATCHDOG, self._look)
+        self._daemon, self._reactor, self._pool = daemon, reactor, _pool("watchdog", 1)
+
+    def _look(self) -> defer.Deferred[None]:
+        return deferToThreadPool(self._reactor, self._pool, self._daemon.engine.answers).addCallback(self._tell)
+
+    def _tell(self, answered: bool) -> None:
+        if answered:
+            self._daemon.manager.alive()
+        else:
+            log.error("the journal does not answer: systemd is given no sign of life")
+
+    def stopService(self) -> Any:
+        """No more signs; a look that is under way ends first."""
+        self._pool.stop()
+        return super().stopService()
+
+
 class Daemon(service.MultiService):  # type: ignore[misc]
     """The tree: an engine and a door, under one configuration."""
 
-    def __init__(self, config_path: str, loaded: Loaded, reactor: Any) -> None:
+    def __init__(self, config_path: str, loaded: Loaded, reactor: Any, manager: ServiceManager) -> None:
         super().__init__()
-        self._config_path, self.settings = config_path, loaded.settings
+        self._config_path, self.settings, self.manager = config_path, loaded.settings, manager
         self.clock = Housekeeping(self, reactor)
         self.engine = Engine(loaded.settings, reactor, self.clock.soon)
         self.door = Door(self, reactor)
         self.sampling = Sampling(self, reactor)
-        for part in (self.engine, self.door, self.clock, self.sampling):
+        self._timers: list[TimerService] = [self.clock, self.sampling]
+        if manager.watchdog_seconds:
+            self._timers.append(Watchdog(self, reactor))
+        for part in (self.engine, self.door, *self._timers):
             part.setServiceParent(self)
+
+    def startService(self) -> None:
+        """Start everything; ready is when the door is open."""
+        self.manager.status("settling what an earlier daemon left")
+        super().startService()
+        self._ready()
+
+    def _ready(self) -> None:
+        self.manager.ready(f"listening on {self.door.url}")
 
     async def close(self) -> None:
         """Door first, then engine: nothing new comes in while jobs end."""
+        self.manager.stopping()
         await self.door.close()
-        for timer in (self.clock, self.sampling):
+        for timer in self._timers:
             if timer.running:
                 timer.stopService()
         if self.engine.running:
@@ -197,6 +241,13 @@ class Daemon(service.MultiService):  # type: ignore[misc]
 
     def reload(self) -> None:
         """Read configuration, certificate and htpasswd again; what is wrong leaves the old in force."""
+        self.manager.reloading()
+        try:
+            self._reload()
+        finally:
+            self._ready()
+
+    def _reload(self) -> None:
         try:
             loaded = read_config(self._config_path)
             wanted, kept = loaded.settings, {name: getattr(self.settings, name) for name in FIXED_WHILE_RUNNING}
@@ -228,11 +279,12 @@ def serve(config_path: str) -> int:
     """Run the daemon in the foreground until SIGTERM or SIGINT; 0, or 1 when it could not start."""
     from twisted.internet import reactor  # importing it chooses the process's event loop
 
+    faulthandler.enable()  # what every thread did, when the watchdog ends us by SIGABRT
     daemonlog.begin("info")
     try:
         loaded = read_config(config_path)
         daemonlog.set_level(loaded.settings.log_level)
-        daemon = Daemon(config_path, loaded, reactor)
+        daemon = Daemon(config_path, loaded, reactor, ServiceManager(os.environ))
     except (Misconfigured, OSError) as error:
         return _cannot_start(error)
     outcome: list[int] = []

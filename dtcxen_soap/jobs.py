@@ -27,6 +27,7 @@ from dtcxen_soap.errors import Busy, Cancelled, DtcxenError, Failed, Missing
 from dtcxen_soap.execute import count, execute
 from dtcxen_soap.facts import Facts, Need, NeedDisks, NeedMemory
 from dtcxen_soap.journal import Journal
+from dtcxen_soap.logfields import AUDIT, about
 from dtcxen_soap.lookfacts import busy_word
 from dtcxen_soap.plans import Plan, Step, walk
 from dtcxen_soap.recover import recover
@@ -44,7 +45,7 @@ STOP_SECONDS = 10.0
 LATER = "later"
 """Kind of the journal's records of what a call left for after its answer."""
 
-_log = logging.getLogger(__name__)
+_log, _audit_log = logging.getLogger(__name__), logging.getLogger(AUDIT)
 
 
 @dataclass(eq=False)
@@ -92,7 +93,8 @@ class Jobs:
         """Settle what an earlier daemon left, then take calls. Misconfigured while another daemon lives."""
         self._journal.claim()
         for fact in recover(self._dom0, self._journal):
-            _log.warning("job %d (%s) was interrupted: %s", fact.id, fact.operation, fact.reason)
+            _log.warning("job %d (%s) was interrupted: %s", fact.id, fact.operation, fact.reason,
+                         extra=about(job=fact.id, vps=fact.vps, caller=fact.caller, operation=fact.operation, outcome="interrupted"))
         for pool in self._pools:
             pool.start()
 
@@ -296,10 +298,13 @@ class Jobs:
 
     def _long_job(self, holder: _Holder, plan: Plan) -> None:
         """A job's whole life in its thread; its outcome is in the journal, so nobody is told here."""
+        call, job = holder.call, holder.job
+        fields: dict[str, Any] = {"job": job, "vps": call.vps, "caller": call.caller.name, "operation": call.operation}
         try:
             self._run(holder, plan)
+            _log.info("job %s (%s): done", job, call.operation, extra=about(**fields, outcome="done"))
         except DtcxenError as error:
-            _log.warning("job %s (%s): %s", holder.job, holder.call.operation, error)
+            _log.warning("job %s (%s): %s", job, call.operation, error, extra=about(**fields, outcome=type(error).__name__.lower()))
         finally:
             self._let_go(holder)
 
@@ -318,7 +323,7 @@ class Jobs:
             self._journal.ended(job, "failed", error.in_full())
             raise
         except Exception as error:
-            _log.exception("job %d (%s): a defect", job, holder.call.operation)
+            _log.exception("job %d (%s): a defect", job, holder.call.operation, extra=about(job=job, vps=holder.call.vps, operation=holder.call.operation))
             self._journal.ended(job, "failed", _INTERNAL)
             raise Failed(plan.title, _INTERNAL) from error
         self._journal.ended(job, "done", outcome)
@@ -362,8 +367,12 @@ class Jobs:
     def _audit(self, call: Call, job: int | None, outcome: str | Exception, title: str = "") -> None:
         if isinstance(outcome, Exception):
             outcome = f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, DtcxenError) else _INTERNAL
+        who = call.caller
         self._journal.audit(
-            caller=call.caller.name, peer=call.caller.peer, operation=call.operation, vps=call.vps, detail=title, outcome=outcome, job=job)
+            caller=who.name, peer=who.peer, operation=call.operation, vps=call.vps, detail=title, outcome=outcome, job=job, arguments=call.arguments)
+        _audit_log.info(
+            "%s%s: %s: %s%s", who.name, f" from {who.peer}" if who.peer else "", f"{call.operation} {call.arguments}".rstrip(), outcome, f" (job {job})" if job else "",
+            extra=about(job=job, vps=call.vps, caller=who.name, operation=call.operation, peer=who.peer, outcome=outcome, arguments=call.arguments))
 
 
 _INTERNAL = "an internal error; the node's log tells more"

@@ -50,6 +50,10 @@ CREATE TABLE pulse (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), at TEXT N
 """, """
 CREATE TABLE samples (id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, usages TEXT NOT NULL);
 CREATE TABLE readings (only_row INTEGER PRIMARY KEY CHECK (only_row = 1), boot TEXT NOT NULL, readings TEXT NOT NULL);
+""", """
+ALTER TABLE audit ADD COLUMN arguments TEXT NOT NULL DEFAULT '';
+CREATE TRIGGER audit_is_not_changed BEFORE UPDATE ON audit BEGIN SELECT RAISE(ABORT, 'the audit only grows'); END;
+CREATE TRIGGER audit_is_not_dropped BEFORE DELETE ON audit BEGIN SELECT RAISE(ABORT, 'the audit only grows'); END;
 """)
 
 LIVE = ("queued", "running")
@@ -98,7 +102,7 @@ class Unfinished:
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One changing call: who, from where, what, how it went, and its job if it became one."""
+    """One changing call: who, from where, what with which words (secrets redacted), how it went, and its job if it became one."""
 
     at: datetime
     caller: str
@@ -108,6 +112,7 @@ class AuditRow:
     detail: str
     outcome: str
     job: int | None
+    arguments: str = ""
 
 
 def _utc_now() -> datetime:
@@ -395,18 +400,18 @@ class Journal:
         """Whole lines of the job's log from byte `start` on; None when nothing was ever written to it."""
         return part(self._log_path(job), start)
 
-    def audit(self, *, caller: str, peer: str, operation: str, vps: VpsId | None, detail: str, outcome: str, job: int | None = None) -> None:
-        """Keep one row for a changing call, refused ones too; `detail` is the plan's title, never a parameter's text."""
+    def audit(self, *, caller: str, peer: str, operation: str, vps: VpsId | None, detail: str, outcome: str, job: int | None = None, arguments: str = "") -> None:
+        """Keep one row for a changing call, refused ones too; `detail` is the plan's title, `arguments` what the caller said, without secrets."""
         self._write(
-            "INSERT INTO audit (at, caller, peer, operation, vps, detail, outcome, job) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            self._now(), caller, peer, operation, vps.number if vps else None, detail, outcome, job, durable=True)
+            "INSERT INTO audit (at, caller, peer, operation, vps, detail, outcome, job, arguments) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            self._now(), caller, peer, operation, vps.number if vps else None, detail, outcome, job, arguments, durable=True)
 
-    def audited(self, limit: int = 100) -> tuple[AuditRow, ...]:
-        """The latest changing calls, newest first."""
-        rows = self._read("SELECT * FROM audit ORDER BY id DESC LIMIT ?", limit)
+    def audited(self, limit: int = 100, vps: VpsId | None = None) -> tuple[AuditRow, ...]:
+        """The latest changing calls, of one VPS or of all, newest first."""
+        rows = self._read("SELECT * FROM audit WHERE ?1 IS NULL OR vps = ?1 ORDER BY id DESC LIMIT ?2", vps.number if vps else None, limit)
         return tuple(
             AuditRow(datetime.fromisoformat(row["at"]), row["caller"], row["peer"], row["operation"], _vps(row["vps"]),
-                     row["detail"], row["outcome"], row["job"])
+                     row["detail"], row["outcome"], row["job"], row["arguments"])
             for row in rows)
 
     # -- samples ----------------------------------------------------------------------------------
@@ -437,6 +442,13 @@ class Journal:
     def drop_samples(self, newest: int) -> None:
         """These were delivered: all up to this number."""
         self._write("DELETE FROM samples WHERE id <= ?", newest)
+
+    def answers(self) -> bool:
+        """Whether a question has an answer: not so when a thread never gives the lock back, or the database is gone."""
+        try:
+            return bool(self._read("SELECT count(*) FROM pulse"))
+        except Failed:
+            return False
 
     def writable(self) -> bool:
         """Whether a row can be written now: a real write, for the health of the node."""

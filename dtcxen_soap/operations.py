@@ -182,7 +182,7 @@ def prepare(name: str, given: Sequence[tuple[str, req.Given]], settings: Setting
     if changes:
         needs = (*needs, hooks.need(operation.name))
     job = getattr(request, "job", None) if operation.kind is Kind.CANCEL else None
-    return Call(name, operation.kind, caller, vps, needs, decide, bool(getattr(request, "plan_only", None)), job, operation.takes_over)
+    return Call(name, operation.kind, caller, vps, needs, decide, bool(getattr(request, "plan_only", None)), job, operation.takes_over, req.told(request))
 
 
 _NODE = Caller("node", Role.ADMIN)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any, TypeVar
 
 from dtcxen_soap import valuetypes as types
@@ -25,6 +27,9 @@ class Malformed:
 
     problem: str
 
+
+MOST_TOLD = 200
+"""Characters of one value in the audit."""
 
 Given = str | None | tuple[str, ...] | Malformed
 
@@ -351,6 +356,32 @@ def parse(request: type[R], operation: str, given: Sequence[tuple[str, Given]], 
     if faults:
         raise Refused(*faults)
     return made
+
+
+def told(request: Request) -> str:
+    """What a request says, in one line of name=value words under the new names; whatever is secret is redacted, long values are cut."""
+    given = ((item.wire or item.old, item.secret, getattr(request, item.field)) for item in _all(type(request)))
+    return " ".join(f"{name}={'(redacted)' if secret else _quoted(value)}" for name, secret, value in given if value is not None)
+
+
+def _all(request: type[Request]) -> tuple[Parameter, ...]:
+    """Every field, whatever form of the operation has it."""
+    return tuple(dict.fromkeys((*parameters(request), *parameters(request, old=True))))
+
+
+def _quoted(value: Any) -> str:
+    """A value as an admin could write it, at most 200 characters of it."""
+    text = ",".join(map(_word, value)) if isinstance(value, tuple) else _word(value)
+    short = text if len(text) <= MOST_TOLD else f"{text[:MOST_TOLD]}... ({len(text)} characters)"
+    return shlex.quote(short if short.isprintable() else short.encode("unicode_escape").decode())
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Address):
+        return str(value.interface)
+    return str(value.value if isinstance(value, Enum) else value)
 
 
 def _name_faults(operation: str, names: list[str], known: dict[str, Parameter], ordered: bool) -> list[ParameterFault]:

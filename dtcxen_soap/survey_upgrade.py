@@ -27,6 +27,7 @@ _PROGRAM_FILES = (
 _START_LINK = re.compile(r"S[0-9]{2}dtc-xen(-soap)?")
 _INSTALL_LOG = re.compile(r"(xen)?[0-9]{1,4}(\.setuplvm)?\.(log|stdout|stderr)(\.old)?")
 _OURS = "dtcxen"
+_PACKAGE = "dtcxen_soap"
 _LISTENING = "0A"
 
 
@@ -41,8 +42,8 @@ def look(dom0: Dom0, settings: Settings, conf_path: str, root: str, tls: Callabl
         now=now or datetime.now(UTC), owner=os.stat(place.tree.root).st_uid, conf=place.text(conf_path),
         old_settings=tuple(found for name in _OLD_SETTINGS if (found := place.text(f"{settings.config_dir}/{name}"))), settings_dir=place.files(settings.config_dir),
         old_logs=(*_beginning(place, DEBUG_LOG), *_install_logs(place, settings)),
-        programs=tuple(path for path in _PROGRAM_FILES if place.file(path)), init_links=tuple(_start_links(place)),
-        processes=tuple(each for each in processes if _is_original(each)),
+        programs=tuple(path for path in _PROGRAM_FILES if place.file(path) and not _is_ours(place, path)), init_links=tuple(_start_links(place)),
+        processes=tuple(each for each in processes if _is_original(each, place)),
         listening=tuple(each for each in _listening(place, settings.listen_port, processes) if not any(_OURS in word for word in each.argv[:3])),
         link=place.file("/xen"))
     node = survey_upgrade_access.look(node, place, settings, tls)
@@ -85,9 +86,14 @@ def _processes(place: Place) -> Iterator[FoundProcess]:
                 yield FoundProcess(int(name), argv)
 
 
-def _is_original(process: FoundProcess) -> bool:
+def _is_original(process: FoundProcess, place: Place) -> bool:
     """Whether one of its first words is a program of the original's; an editor that has such a file open is not it."""
-    return any(posixpath.basename(word) in PROGRAMS for word in process.argv[:3])
+    return any(posixpath.basename(word) in PROGRAMS and not _is_ours(place, word) for word in process.argv[:3])
+
+
+def _is_ours(place: Place, path: str) -> bool:
+    """Whether a program that bears the original's name is this project's command of that name."""
+    return path.startswith("/") and _PACKAGE in (place.small(path) or "")
 
 
 def _listening(place: Place, port: int, processes: tuple[FoundProcess, ...]) -> Iterator[FoundProcess]:

@@ -17,8 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "lookfacts", "facts", "settings", "onestep",
-         "imagesteps", "plans",
+WORDS = ("errors", "vps", "logfields", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "lookfacts", "facts", "settings",
+         "onestep", "imagesteps", "plans",
          "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
@@ -30,7 +30,7 @@ LAYERS = {
     "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy",
              "shadow", "sparsefiles", "tarballs", "imagemounts", "staging", "packing",
              "hostkeys", "ramdisk", "claims", "terminals", "qmp",
-             "dom0", "passwords", "certificates", "joblog", "journal", "ping", "domus", "consoles", "bootwatch", "survey", "sampler"),
+             "dom0", "passwords", "certificates", "joblog", "journal", "servicemanager", "journald", "ping", "domus", "consoles", "bootwatch", "survey", "sampler"),
     "engine": ("actions", "execute", "recover", "workers", "jobs"),
     "catalogue": ("operations",),
     "shells": ("wire", "daemonlog", "daemon", "cli", "__main__"),
@@ -66,7 +66,7 @@ OWNERS = {
     "threading": ("workers", "jobs", "journal"),
     "concurrent": ("jobs", "goldenimages", "hostkeys", "wire", "daemon"),
     "asyncio": (),
-    "socket": ("ping", "qmp", "daemon"),
+    "socket": ("ping", "qmp", "servicemanager", "journald", "daemon"),
     "ssl": ("cli",),
     "spyne": ("wire",),
     "lxml": ("wire",),

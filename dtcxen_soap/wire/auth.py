@@ -22,6 +22,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 
 from dtcxen_soap.access import Caller, Role
+from dtcxen_soap.logfields import about
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import VpsId
 from dtcxen_soap.wire.htpasswd import Htpasswd
@@ -144,7 +145,8 @@ class Authenticator:
             self._failures.forgive(network, given.user)
             return self._known(given, peer)
         failures = self._failures.add(network, given.user)
-        log.warning("wrong credentials of user %r from %s, %d in a row", given.user.decode("utf-8", "replace")[:64], peer, failures)
+        user = given.user.decode("utf-8", "replace")[:64]
+        log.warning("wrong credentials of user %r from %s, %d in a row", user, peer, failures, extra=about(caller=user, peer=peer, outcome="WrongCredentials"))
         await deferLater(self._clock, self._delay(failures), lambda: None)
         raise WrongCredentials
 

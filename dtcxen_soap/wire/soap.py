@@ -9,6 +9,7 @@ something for something else (the facts are in the tests of the recorded request
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,8 @@ from typing import Any
 from dtcxen_soap import operations
 from dtcxen_soap.access import Caller
 from dtcxen_soap.calls import Call
-from dtcxen_soap.errors import DtcxenError, Failed
+from dtcxen_soap.errors import DtcxenError, Failed, NotAllowed
+from dtcxen_soap.logfields import about
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.wire import encoding, envelope, faults, legacy, models
 from dtcxen_soap.wire import spynefix as _  # noqa: F401  (before Spyne)
@@ -26,6 +28,8 @@ from spyne.application import Application  # isort: skip
 from spyne.decorator import rpc  # isort: skip
 from spyne.protocol.soap import Soap11  # isort: skip
 from spyne.service import Service, ServiceMeta  # isort: skip
+
+log = logging.getLogger(__name__)
 
 Submit = Callable[[Call], Any]
 
@@ -72,6 +76,10 @@ class DualSoap(Soap11):  # type: ignore[misc]
         booleans = frozenset(item.name(form.old) for item in form.parameters if item.type.facets(self._settings).base == "boolean") if form else frozenset()
         try:
             exchange.call = operations.prepare(read.operation, read.given(booleans), self._settings, exchange.caller, rpc=read.rpc)
+        except NotAllowed as error:
+            who = exchange.caller
+            log.warning("%s, from %s", error, who.peer, extra=about(caller=who.name, peer=who.peer, operation=read.operation, outcome="NotAllowed"))
+            raise faults.of(error, read.operation) from None
         except DtcxenError as error:
             raise faults.of(error, read.operation) from None
         ctx.in_header_doc, ctx.in_body_doc = None, ctx.in_document

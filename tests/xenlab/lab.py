@@ -10,13 +10,12 @@
 
 from __future__ import annotations
 
-import io
 import ipaddress
 import re
 import shlex
 import subprocess
 import sys
-import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,9 +31,9 @@ from tests import boot
 from tests.xenlab import calls
 from tests.xenlab.image import ISO, Image, build, chosen
 from tests.xenlab.machine import DAEMON_PORT, Machine, NotSo
+from tools import packagechroots
 
 ROOT = Path(__file__).resolve().parents[2]
-PACKED = ("dtcxen_soap", "setup.cfg", "pyproject.toml", "README.md", "LICENSE", "systemd")
 ADMIN, PASSWORD = "dtc-xen", "lab-admin-s3cret"
 NETWORK = ipaddress.ip_interface("10.99.0.1/24")
 CONFIG = {
@@ -47,12 +46,8 @@ DEFAULT_VG = "vg0"
 CONFIG_FILE = "/etc/dtc-xen/dtc-xen.conf"
 CONSOLES = "/var/log/xen/console"
 BOOTED = "XENLAB HVM BOOTED"
-INSTALL = (
-    "rm -rf /root/project/build && cd /root/project && "
-    "DEB_PYTHON_INSTALL_LAYOUT=deb_system PIP_ROOT_USER_ACTION=ignore python3 -m pip install -q --disable-pip-version-check "
-    "--no-deps --no-build-isolation --no-index --break-system-packages --force-reinstall . && "
-    "install -m 644 systemd/dtcxen-soap.service /etc/systemd/system/ && systemctl daemon-reload")
-"""Into Debian's own place for packages, as a Debian package would: the unit names /usr/bin/dtcxen."""
+INSTALL = "DEBIAN_FRONTEND=noninteractive dpkg --force-unsafe-io -i /root/dtcxen-soap.deb </dev/null"
+"""dom0 is offline: it has what the package asks for."""
 
 
 class Lab(Machine):
@@ -67,14 +62,15 @@ class Lab(Machine):
     # -- the project in dom0 ----------------------------------------------------------------------
 
     def install(self) -> None:
-        """The working tree as a package in dom0, settings and credentials of a real node below /etc, the service started."""
+        """The working tree's Debian package in dom0, with settings and the admin's password of ours; it makes the rest, and starts the service."""
         started = time.monotonic()
-        self.ssh("rm -rf /root/project && mkdir /root/project && tar -C /root/project -xzf -", stdin=_working_tree())
-        self.ssh(INSTALL, 600)
+        with tempfile.TemporaryDirectory() as scratch:
+            package = packagechroots.package(self.image.suite, ROOT, Path(scratch, "built")).read_bytes()
+        self.push("/root", {"dtcxen-soap.deb": package}, 0o644)
         self.ssh(f"vgs {DEFAULT_VG} >/dev/null 2>&1 || vgcreate -q {DEFAULT_VG} /dev/vdb", 60)
-        self.push("/root", {"admin.password": f"{PASSWORD}\n".encode()}, 0o600)
         self.write_settings()
-        self.ssh("dtcxen init / --admin-password-file /root/admin.password && systemctl restart dtcxen-soap", 120)
+        self.push("/etc/dtc-xen", {"admin.password": f"{PASSWORD}\n".encode()}, 0o600)
+        self.ssh(INSTALL, 600)
         self.wait_for_daemon()
         self.times["the project's installation"] = time.monotonic() - started
 
@@ -334,21 +330,6 @@ def capture(lab: Lab, scene: str) -> list[Path]:
         path.write_text(lab.ssh(shlex.join(argv)))
         written.append(path)
     return written
-
-
-def _working_tree() -> bytes:
-    """The files of the package as they are now, packed."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz", compresslevel=1) as archive:
-        for name in PACKED:
-            archive.add(ROOT / name, name, filter=lambda item: None if "__pycache__" in item.name else _of_root(item))
-    return packed.getvalue()
-
-
-def _of_root(item: tarfile.TarInfo) -> tarfile.TarInfo:
-    item.uid = item.gid = 0
-    item.uname = item.gname = "root"
-    return item
 
 
 def main(words: list[str]) -> int:

@@ -10,22 +10,18 @@ from pathlib import Path
 import pytest
 
 from tests import boot
-from tests.xenlab.lab import ROOT, Lab
+from tests.xenlab.lab import Lab
 
 pytestmark = pytest.mark.xenlab("full")
 
 PASSWORD = "the owner's guest"
-SSHD = ROOT / "etc/ssh/sshd_config.d/dtc-xen.conf"
 
 
 @pytest.fixture
 def ready_for_owners(lab: Lab) -> Iterator[None]:
-    """The commands of README's "Owners on the node"."""
-    lab.push("/etc/ssh/sshd_config.d", {SSHD.name: SSHD.read_bytes()})
-    lab.ssh("install -D -m 755 /root/project/dtcxen_soap/data/console/console /usr/lib/dtcxen-soap/console && sshd -t && systemctl reload ssh")
+    """The package brought console and sshd's file, and told sshd."""
     with lab.settings(manage_accounts="yes"):
         yield
-    lab.ssh(f"rm /etc/ssh/sshd_config.d/{SSHD.name} && systemctl reload ssh")
 
 
 @contextmanager

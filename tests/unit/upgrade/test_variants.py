@@ -173,6 +173,15 @@ def test_the_original_that_listens_is_told_once(old: OldTree) -> None:
     assert found(old, "old-runs") and not found(old, "port-taken")
 
 
+def test_our_commands_of_the_originals_names_are_not_the_original(old: OldTree) -> None:
+    """The package lays them where the original's were."""
+    old.put("/usr/sbin/dtc_reinstall_os", "#!/usr/bin/python3\nfrom dtcxen_soap.cli_legacy import main\n", 0o755)
+    old.process(5, "/usr/bin/python3", "/usr/sbin/dtc_reinstall_os", "01")
+    assert not found(old, "old-programs") and not found(old, "old-runs")
+    old.put("/usr/sbin/dtc_reinstall_os", "#!/bin/bash\n", 0o755)
+    assert found(old, "old-programs")
+
+
 def test_whoever_looks_at_the_program_is_not_the_program(old: OldTree) -> None:
     old.process(5, "vi", "-R", "+5", "/usr/sbin/dtc-soap-server")
     assert not found(old, "old-runs")
