@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,9 +49,23 @@ def suite(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def built(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The .deb, made in a copy of this tree by dpkg-buildpackage."""
-    return packagechroots.package(suite, ROOT, tmp_path_factory.mktemp("built") / suite)
+def builds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The .deb of each, made in a copy of this tree by dpkg-buildpackage, and a clean Debian for it: side by side, since downloads and dpkg mostly wait."""
+    into = tmp_path_factory.mktemp("built")
+
+    def build(suite: str) -> Path:
+        made = packagechroots.package(suite, ROOT, into / suite)
+        packagechroots.node(suite, made)
+        return made
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(packagechroots.SUITES, pool.map(build, packagechroots.SUITES), strict=True))
+
+
+@pytest.fixture(scope="module")
+def built(suite: str, builds: dict[str, Path]) -> Path:
+    """The package of one Debian."""
+    return builds[suite]
 
 
 @pytest.fixture
