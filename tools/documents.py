@@ -1,4 +1,4 @@
-"""Files that are written from the tables, and never by hand: the commented configuration, the man pages, what sshd is told, the WSDL.
+"""Files that are written from the tables, and never by hand: the commented configuration, the man pages, the operations page, what sshd is told, the WSDL.
 
 `make documents` writes them; tests/contract/test_documents.py holds them to the tables.
 """
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dtcxen_soap import __version__, accounts, settings
 from dtcxen_soap.wire import wsdl
-from tools import manpages
+from tools import manpages, operationspage
 from tools.manpages import roff as _roff
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -64,6 +64,7 @@ def documents() -> dict[str, bytes]:
     """Every written file, by its path from the top."""
     return {
         "etc/dtc-xen/dtc-xen.conf": settings.render().encode(),
+        "docs/operations.md": operationspage.page().encode(),
         "etc/ssh/sshd_config.d/dtc-xen.conf": accounts.sshd_config(settings.defaults()).encode(),
         "man/dtc-xen.conf.5": man_page().encode(),
         "man/dtcxen-soap.8": manpages.daemon().encode(),
