@@ -116,19 +116,3 @@ def test_in_place_when_there_is_no_room_for_two(tmp_path: Path) -> None:
                 node.client().setupVPSDisk(vps="02", diskSizeMib=300, swapSizeMib=0, imageType="vbd")
     finally:
         subprocess.run(["umount", str(at)], check=True)
-
-
-def test_what_installs_nothing_says_so_and_leaves_the_disk_alone(tmp_path: Path) -> None:
-    kernel = tmp_path / "netbsd-install"
-    kernel.touch()
-    with made(tmp_path, bsd_install_kernel_path=str(kernel)) as node:
-        assert install(node).state == "done"
-        image, config = Path(node.settings.provisioning_mount_point) / "xen01.img", Path(node.settings.xen_config_dir) / "xen01"
-        before = image.stat()
-        for os_type, told in (("manual", "put a system on"), ("netbsd", "changeBSDkernel")):
-            record = node.wait(node.client().reinstallOS(**INSTALL | {"osType": os_type}).job)
-            assert record.state == "done" and record.reason.startswith("nothing was installed: ") and told in record.reason
-            assert (str(kernel) in config.read_text()) is (os_type == "netbsd")
-            assert node.client().getVPSState(vps="01").state == "Not running" and image.stat() == before
-        with pytest.raises(zeep.exceptions.Fault, match="this node cannot run HVM guests"):
-            node.client().reinstallOS(**INSTALL | {"osType": "xenhvm"})

@@ -62,7 +62,9 @@ def test_nothing_is_left_for_later_when_the_call_fails(node: Node) -> None:
 def test_who_may_take_over_ends_it_first(node: Node) -> None:
     gate = zeroing(node)
     assert gate.begun.wait(LONG)
+    rest = node.jobs._holders[VPS]
     again = node.call(Kind.JOB, write("/new"), takes_over=True)
+    assert rest.asked.wait(LONG)
     gate.open.set()
     started = again.result(LONG)
     assert node.ended(started.job).state == "done"
@@ -91,7 +93,9 @@ def test_a_refused_call_lets_it_begin_anew(node: Node) -> None:
     def refuse(facts: Facts) -> Plan:
         raise Missing("no such thing")
 
+    rest = node.jobs._holders[VPS]
     call = node.call(Kind.JOB, decide=refuse, takes_over=True)
+    assert rest.asked.wait(LONG)
     gate.open.set()
     with pytest.raises(Missing):
         call.result(LONG)
