@@ -337,7 +337,10 @@ class AptSource:
 
 @dataclass(frozen=True)
 class NodeFact:
-    """The dom0 itself. `loaders` are the paths of GRUB images for guests and of pygrub that exist; `hvm`: its processor can run PVH and HVM guests."""
+    """The dom0 itself. `loaders` are the paths of GRUB images for guests and of pygrub that exist; `hvm`: its processor can run PVH and HVM guests.
+
+    `unsafe_postinstall`: what others could have written of the node's own post-installation script.
+    """
 
     hostname: str
     node_id: str
@@ -350,6 +353,7 @@ class NodeFact:
     texts: Mapping[str, str] = field(default_factory=dict)
     loaders: frozenset[str] = frozenset()
     hvm: bool = False
+    unsafe_postinstall: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from dtcxen_soap.facts import AptSource, NodeFact
 from dtcxen_soap.install import aptsources
 from dtcxen_soap.install.debootstrap import DEBIAN_KEYRING
 from dtcxen_soap.settings import Settings
+from dtcxen_soap.survey_programs import writable_by_others
 from dtcxen_soap.xen import bootmode
 
 COMMANDS = (
@@ -29,7 +30,13 @@ def node(dom0: Dom0, settings: Settings) -> NodeFact:
     sources = apt_sources(dom0)
     return NodeFact(
         dom0.hostname(), _line(dom0, "/etc/machine-id"), _release(dom0), dom0.uname_release(), frozenset(_kernels(dom0, settings)), dom0.commands(COMMANDS),
-        sources, frozenset(_keyrings(dom0, settings, sources)), _texts(dom0, settings), frozenset(_loaders(dom0)), domus.runs_hvm(dom0, settings.toolstack))
+        sources, frozenset(_keyrings(dom0, settings, sources)), _texts(dom0, settings), frozenset(_loaders(dom0)), domus.runs_hvm(dom0, settings.toolstack),
+        _unsafe(settings.custom_postinstall_script))
+
+
+def _unsafe(script: str | None) -> tuple[str, ...]:
+    """What others could have written of a program: itself, its directory, and whatever a link in these leads to."""
+    return writable_by_others(script, os.path.dirname(script)) if script else ()
 
 
 def apt_sources(dom0: Dom0) -> tuple[AptSource, ...]:

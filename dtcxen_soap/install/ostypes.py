@@ -28,7 +28,9 @@ _VERSIONS = {"mmdebstrap": ("mmdebstrap", "--version"), "dnf-3": ("dpkg-query", 
 
 
 def refuse_unready(os_type: str, settings: Settings, facts: Facts) -> None:
-    """Raise Refused when this node has no such type, Failed when it lacks what the type needs."""
+    """Raise Refused when this node has no such type, Failed when it lacks what the type needs, or cannot trust what would run."""
+    if facts.node.unsafe_postinstall:
+        raise Failed("Run the node's own post-installation script.", "others may write " + ", ".join(facts.node.unsafe_postinstall))
     if facts.os_type is not None:
         _refuse_undescribed(facts.os_type, facts.bundle)
         _refuse_unready_described(facts.os_type, settings, facts)

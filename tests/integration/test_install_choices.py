@@ -98,6 +98,9 @@ def test_the_nodes_own_postinstall_script_gets_the_originals_flags(tmp_path: Pat
         dumped = subprocess.run(
             ["debugfs", "-R", "cat /etc/postinstalled", f"{node.settings.provisioning_mount_point}/xen01.img"], capture_output=True, text=True).stdout
         assert "-vpsid 01" in dumped and "-nic 192.0.2.10,255.255.255.0,192.0.2.255" in dumped
+        script.chmod(0o777)
+        with pytest.raises(zeep.exceptions.Fault, match="others may write .*/post"):
+            node.client().reinstallOS(**INSTALL)
 
 
 def test_in_place_when_there_is_no_room_for_two(tmp_path: Path) -> None:

@@ -48,6 +48,15 @@ def test_a_bare_node() -> None:
     assert (fact.node_id, fact.release, fact.kernels, fact.apt_sources, fact.keyrings, fact.texts) == ("", "", frozenset(), (), frozenset(), {})
 
 
+def test_a_postinstall_script_that_others_could_have_written(tmp_path: Path) -> None:
+    script = tmp_path / "post"
+    script.write_text("#!/bin/sh\n")
+    settings = load(f"custom_postinstall_script={script}").settings
+    for mode, unsafe in ((0o755, ()), (0o775, (str(script),)), (0o757, (str(script),))):
+        script.chmod(mode)
+        assert node(ScriptedDom0(), settings).unsafe_postinstall == unsafe
+
+
 XEN = {"/proc/xen/capabilities": "control_d\n"}
 
 

@@ -188,6 +188,7 @@ def test_a_blank_disk_may_always_be_used_in_place():
     (dataclasses.replace(AGAIN, disks=(dataclasses.replace(ROOT, in_use="mounted on /mnt"), SWAP)), Busy, "mounted on /mnt"),
     (dataclasses.replace(AGAIN, tenancy=TenancyFact(1, "no room")), Refused, "blocked: no room, expected killVPSDisk first"),
     (dataclasses.replace(FIRST, node=dataclasses.replace(NODE, commands=frozenset())), Failed, "lacks"),
+    (dataclasses.replace(FIRST, node=dataclasses.replace(NODE, unsafe_postinstall=("/usr/local/bin/post",))), Failed, "others may write /usr/local/bin/post"),
     (dataclasses.replace(FIRST, taken_macs={"00:16:3e:10:10:01": "xen07"}), Failed, "xen07")])
 def test_what_speaks_against_it(facts, error, text):
     with pytest.raises(error, match=text):
