@@ -97,14 +97,25 @@ def _is_ours(place: Place, path: str) -> bool:
 
 
 def _listening(place: Place, port: int, processes: tuple[FoundProcess, ...]) -> Iterator[FoundProcess]:
-    """Who has a TCP socket that listens on `port`: /proc/net/tcp names sockets, /proc/PID/fd their holders."""
+    """Who has a TCP socket that listens on `port`: /proc/net/tcp names sockets, /proc/PID/fd their holders.
+
+    Number 0 without a command stands for one of those whose handles even root may not see (a container's, a guarded init's).
+    """
     sockets = {f"socket:[{inode}]" for table in ("tcp", "tcp6") for inode in _sockets(place.small(f"/proc/net/{table}") or "", port)}
     if not sockets:
         return
+    holders, hidden = [], False
     for process in processes:
-        directory = f"/proc/{process.pid}/fd"
-        if any(place.tree.target(f"{directory}/{name}") in sockets for name in place.tree.names(directory)):
-            yield process
+        try:
+            holders += [process] if _holds(place, process, sockets) else []
+        except PermissionError:
+            hidden = True
+    yield from holders or ([FoundProcess(0, ())] if hidden else ())
+
+
+def _holds(place: Place, process: FoundProcess, sockets: set[str]) -> bool:
+    directory = f"/proc/{process.pid}/fd"
+    return any(place.tree.target(f"{directory}/{name}") in sockets for name in place.tree.names(directory))
 
 
 def _sockets(text: str, port: int) -> Iterator[str]:

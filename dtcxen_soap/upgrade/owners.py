@@ -30,7 +30,8 @@ def judge(settings: Settings, node: OldNode, here: frozenset[VpsId]) -> Iterator
 def _top(settings: Settings, node: OldNode) -> Iterator[Finding]:
     """Whoever may change the directory of the homes can put a home of his own in the place of another's."""
     file = node.homes_top
-    if file is not None and (file.mode & _OTHERS_WRITE or file.mode & _ENTER != _ENTER or file.uid != node.owner):
+    shut = settings.manage_accounts and file is not None and file.mode & _ENTER != _ENTER
+    if file is not None and (shut or file.mode & _OTHERS_WRITE or file.uid != node.owner):
         yield problem("homes-open", file.path, f"it must be root's, changed by nobody else, and open for all to enter ({file.mode:04o}, uid {file.uid}): "
                       "until then no console user is made, and sshd trusts no key there", command("chown", "root:root", file.path), command("chmod", "755", file.path))
     if settings.manage_accounts and node.users and not node.console_shell:

@@ -21,7 +21,10 @@ def judge(settings: Settings, node: OldNode) -> Iterator[Finding]:
                       "systemctl disable --now dtc-xen", command("kill", str(process.pid)))
     ours = {process.pid for process in node.processes}
     for process in node.listening:
-        if process.pid not in ours:
+        if not process.pid:
+            yield problem("port-taken", f"port {settings.listen_port}", "it is taken by a process that cannot be looked into: unless that is this daemon, it could not listen",
+                          command("ss", "-ltnp", f"sport = :{settings.listen_port}"))
+        elif process.pid not in ours:
             yield problem("port-taken", f"port {settings.listen_port}", f"it is taken by process {process.pid}, {_shown(process)}: this daemon could not listen",
                           command("kill", str(process.pid)))
     if node.init_links:

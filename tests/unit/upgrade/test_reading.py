@@ -163,6 +163,25 @@ def test_the_end_of_a_process_between_two_looks(old: OldTree) -> None:
     assert not [finding for finding in old.findings() if finding.check == "port-taken"]
 
 
+def test_handles_that_even_root_may_not_see(old: OldTree, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of whoever else listens that is enough; when nobody that is seen does, it is one of these."""
+    target = Tree.target
+
+    def guarded(tree: Tree, path: str) -> str:
+        if path.startswith("/proc/1/fd/"):
+            raise PermissionError(errno.EACCES, "Permission denied", "0")
+        return target(tree, path)
+
+    monkeypatch.setattr(Tree, "target", guarded)
+    old.process(1, "init")
+    old.link("/proc/1/fd/0", "socket:[8]")
+    assert not [finding for finding in old.findings() if finding.check == "port-taken"]
+    old.process(6, "stunnel", listens=8089)
+    assert [finding.mend for finding in old.findings() if finding.check == "port-taken"] == [("kill 6",)]
+    old.at("/proc/6/fd/3").unlink()
+    assert [finding.mend for finding in old.findings() if finding.check == "port-taken"] == [("ss -ltnp 'sport = :8089'",)]
+
+
 @pytest.mark.parametrize(("number", "fails"), [(errno.ESRCH, False), (errno.ENOENT, False), (errno.EACCES, True)])
 def test_a_process_may_go_but_not_be_hidden(old: OldTree, monkeypatch: pytest.MonkeyPatch, number: int, fails: bool) -> None:
     read = Tree.read_text

@@ -344,3 +344,12 @@ def test_words() -> None:
     assert (counted(1, "key"), counted(0, "key")) == ("1 key", "0 keys")
     assert listed(tuple("abc"), 2) == "a, b and 1 more"
     assert (vps_of("xen01"), vps_of("xen1"), vps_of("01"), vps_of("xen100"), vps_of("xen0")) == (VpsId(1), None, None, VpsId(100), None)
+
+
+def test_homes_may_be_shut_where_nobody_signs_in(old: OldTree) -> None:
+    old.at(HOMES).chmod(0o700)
+    assert found(old, "homes-open")
+    old.add(CONF, "manage_accounts=no\n")
+    assert not found(old, "homes-open")
+    old.at(HOMES).chmod(0o777)
+    assert found(old, "homes-open"), "but nobody else may change them"
