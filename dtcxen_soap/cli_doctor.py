@@ -1,4 +1,4 @@
-"""`dtcxen doctor`: what an upgrade from the original dtc-xen finds on this node. Reads only."""
+"""`dtcxen doctor`: what an upgrade from the original dtc-xen finds on this node, and what its machine lacks. Reads only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import os
 from typing import Any
 
-from dtcxen_soap import settings, survey_upgrade
+from dtcxen_soap import settings, survey_machine, survey_upgrade
 from dtcxen_soap.cli_console import CONFIG, FAILED, OK, UsageError, complain, remark, say
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Misconfigured
@@ -31,8 +31,8 @@ _NEEDS_ROOT = "only root can look at all of a node, and half a look would be tak
 def add_to(commands: Any) -> None:
     """The subcommand."""
     command = commands.add_parser(
-        "doctor", help="tell what an upgrade from the original dtc-xen finds", epilog=_EXAMPLES,
-        description="Tell what the original dtc-xen left on this node: what is taken over, what is left, and what must be mended.")
+        "doctor", help="tell what is wrong with this node, and what an upgrade from the original finds", epilog=_EXAMPLES,
+        description="Tell what must be mended on this node: its machine (Xen, bridge, volumes, space, programs, service), and what the original dtc-xen left on it.")
     command.add_argument("--config", metavar="FILE", default=CONFIG, help=f"the node's settings, {CONFIG} when not given")
     command.add_argument("--root", metavar="DIR", default="/", help="look at a copy of a node's files below DIR (a backup, a mounted disk), not at this node")
     command.add_argument("--json", action="store_true", help="the findings as JSON")
@@ -49,7 +49,8 @@ def run(options: argparse.Namespace) -> int:
         return FAILED
     path = os.path.abspath(options.config)
     chosen = usable(survey_upgrade.conf(dom0, path, root))
-    findings = report.judge(chosen, survey_upgrade.look(dom0, chosen, path, root, tls_trouble))
+    machine = survey_machine.look(dom0, chosen) if root == "/" else None
+    findings = report.judge(chosen, survey_upgrade.look(dom0, chosen, path, root, tls_trouble), machine)
     _tell_json(findings) if options.json else _tell(findings)
     return FAILED if any(finding.severity is Severity.PROBLEM for finding in findings) else OK
 

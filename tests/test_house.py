@@ -17,9 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "logfields", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "lookfacts", "facts", "settings",
-         "onestep", "imagesteps", "plans",
-         "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
+WORDS = ("errors", "vps", "logfields", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "lookfacts", "facts", "machinefacts",
+         "settings", "onestep", "imagesteps", "plans", "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
 LAYERS = {
@@ -48,7 +47,7 @@ MAY_IMPORT = {
 }
 REACHES_ACROSS = {"install.reinstall", "install.byhand", "install.rootdisk", "install.network",
                   "install.firstboot", "install.clouddata", "install.appliance", "accounts", "disks", "stores", "volumes", "power", "fsck",
-                  "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "pack", "ovm", "upgrade.owners"}
+                  "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "pack", "ovm", "upgrade.owners", "upgrade.machine"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch", "imagemounts", "staging", "packing"}
 """Rooms of the edge that use a tool's pure half: its command lines, and what its answers say."""
