@@ -16,6 +16,7 @@ import pytest
 from dtcxen_soap import upgrade
 from dtcxen_soap.upgrade.finding import Finding, Severity
 from tests.oldnode import CONF, CONFIG, HASHES, HOMES, HTPASSWD, HVM, KEY, MNT, PROGRAM, STATE, OldTree
+from tests.unit.upgrade.test_machine import CASES as OF_THE_MACHINE
 
 PROBLEM, WARNING, NOTE = Severity
 ALWAYS = {"settings", "htpasswd", "certificate", "config", "autostart", "disks", "user", "home"}
@@ -203,7 +204,7 @@ def checks_in_source() -> set[str]:
 
 
 def test_every_check_has_a_case() -> None:
-    assert checks_in_source() == ALWAYS | set(CASES)
+    assert checks_in_source() == ALWAYS | set(CASES) | set(OF_THE_MACHINE) | {"toolstack-none"}
 
 
 def test_a_node_without_anything_to_complain_of(old: OldTree) -> None:
