@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from dtcxen_soap.vps import Secret, VpsId
+from dtcxen_soap.vps import IpAddress, Secret, VpsId
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class MoveFact:
 
     `config` is the configuration's text, "" without one; `auto`: it starts with the node. `keys`, `console` and `soap` are how its owner
     signs in: authorized_keys, and hashes. `source` names this node. `lacking` says what a move needs and is not there.
-    `unsettled` is where a move went whose end is not known, as (transfer, host, number there, whether it ran, moves to undo...), () without one.
+    `unsettled` is the note of a move whose end is not known (migration.py reads it), "" without one.
     """
 
     transfer: str = ""
@@ -32,3 +33,19 @@ class MoveFact:
     source: str = ""
     lacking: tuple[str, ...] = ()
     unsettled: str = ""
+
+
+@dataclass(frozen=True)
+class NeedArrival:
+    """What a VPS from another node would find here: Facts.arrival. `files` are what its configuration boots."""
+
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ArrivalFact:
+    """Bridges of this node, whose the addresses are that its configurations name, and which of the files are here, root's, and changed by nobody else."""
+
+    bridges: frozenset[str] = frozenset()
+    addresses: Mapping[IpAddress, str] = field(default_factory=dict)
+    files: frozenset[str] = frozenset()
