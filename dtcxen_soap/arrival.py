@@ -6,7 +6,6 @@ All that arrives has a name that no start looks at, and the number is blocked me
 
 from __future__ import annotations
 
-import dataclasses
 import posixpath
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -19,11 +18,13 @@ from dtcxen_soap.movewords import Offer, Owner
 from dtcxen_soap.plans import EndDomu, MakeHome, RemoveFile, RemoveVolume, Step, TagVolume, WriteKeys
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.stores import Store
-from dtcxen_soap.vps import DiskRole, Mib, VpsId
+from dtcxen_soap.vps import BootMode, DiskRole, Mib, VpsId
 from dtcxen_soap.xen import bootmode, configmoved
 from dtcxen_soap.xen.configread import parse
 
 _END_SECONDS = 30
+_LOADED = (BootMode.PVH_GRUB, BootMode.PV_GRUB, BootMode.PYGRUB)
+"""Modes that need something of the node; a kernel for direct boot is judged as a file."""
 
 
 def config_path(vps: VpsId, settings: Settings) -> str:
@@ -181,17 +182,12 @@ def _running(offer: Offer, settings: Settings, facts: Facts) -> Iterator[str]:
         yield "this node runs no domUs: it is no Xen dom0, or its toolstack is none"
         return
     config = parse(offer.config)
-    if config.boot in bootmode.INSTALLABLE and (problem := bootmode.obstacle(config.boot, _as_configured(config.kernel, config.ramdisk, settings), facts.node)):
+    if config.boot in _LOADED and (problem := bootmode.obstacle(config.boot, settings, facts.node)):
         yield problem
     try:
         power.refuse_memory("receive-vps", config.memory or Mib(0), facts, vcpus=config.vcpus or 1)
     except DtcxenError as error:
         yield str(error)
-
-
-def _as_configured(kernel: str, ramdisk: str, settings: Settings) -> Settings:
-    """A direct boot is judged by the kernel that the configuration names, which may be older than the node's."""
-    return dataclasses.replace(settings, KERNELPATH=kernel, INITRDPATH=ramdisk)
 
 
 # -- steps ------------------------------------------------------------------------------------------

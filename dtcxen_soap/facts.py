@@ -14,6 +14,7 @@ from dtcxen_soap.accountfacts import AccountsFact, KeyFact
 from dtcxen_soap.firstbootfacts import FirstbootFact, NeedFirstboot
 from dtcxen_soap.imagefacts import ImageCache
 from dtcxen_soap.lookfacts import LogPart, NeedJobCounts, NeedJobLog, NeedStates, StateFact
+from dtcxen_soap.movefacts import ArrivalFact, MoveFact, NeedArrival, NeedMove
 from dtcxen_soap.osfacts import BundleFact, OsTypeFact
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples, Sample
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
@@ -146,7 +147,7 @@ class NeedLog:
 Need = (
     NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedQemu | NeedHooks | NeedIsos | NeedPings
     | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys | NeedFirstboot
-    | NeedStates | NeedJobCounts | NeedJobLog
+    | NeedStates | NeedJobCounts | NeedJobLog | NeedMove | NeedArrival
 )
 
 # -- Records --------------------------------------------------------------------------------------
@@ -468,6 +469,8 @@ class Facts:
     job_counts: Mapping[str, int] = field(default_factory=dict)
     states: tuple[StateFact, ...] = ()
     job_log: LogPart | None = None
+    move: MoveFact = MoveFact()
+    arrival: ArrivalFact = ArrivalFact()
 
     def disk(self, role: DiskRole) -> DiskFact | None:
         """The VPS's root or swap disk, if it has one."""

@@ -58,12 +58,13 @@ class StopDomu(OneStep):
 
 @dataclass(frozen=True, kw_only=True)
 class StartAgain(OneStep):
-    """Start the domU from `config`, if that is there and none of its name runs. `env` is for pygrub (power.py), `scope` the cgroup's name."""
+    """Start the domU from `config`, if that is there and none of its name runs. `env` is for pygrub (power.py), `scope` the cgroup's name, `before` a command that comes first."""
 
     name: str
     config: str
     env: tuple[tuple[str, str], ...] = ()
     scope: str = ""
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +113,7 @@ class TakeBack(OneStep):
     config: str = ""
     env: tuple[tuple[str, str], ...] = ()
     scope: str = ""
+    before: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
