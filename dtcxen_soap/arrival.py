@@ -107,7 +107,8 @@ def _in_the_way(vps: VpsId, facts: Facts, begun: bool) -> Iterator[str]:
     if facts.tenancy.blocked and not begun:
         yield f"VPS {vps} is blocked here: {facts.tenancy.blocked}"
     if not begun:
-        yield from (f"VPS {vps} has a disk here: {disk.path}" for disk in (*facts.disks, *facts.leftovers))
+        paths = (*(disk.path for disk in facts.disks), *(left.path for left in facts.leftovers))
+        yield from (f"VPS {vps} has a disk here: {path}" for path in paths)
     if users := ", ".join(facts.accounts.users):
         yield f"this node has a user {users}"
     if facts.accounts.soap_password:

@@ -24,7 +24,7 @@ _DISK = frozenset(("", "format", "vdev", "access", "devtype", "backendtype", "di
 _ONLY = {"bootloader": ("pygrub",), "serial": ("pty",), "usbdevice": ("tablet", "mouse", "keyboard"), "device_model_version": ("qemu-xen", "qemu-xen-traditional")}
 """Settings with few values."""
 _VIF_SCRIPTS = ("vif-bridge", "")
-_BRIDGE = re.compile(r"(?:^|(?<=,))(\s*bridge\s*=\s*)([^,\s]+)")
+_BRIDGE = re.compile(r"""((?<=[,"'\s])bridge\s*=\s*)([A-Za-z0-9._-]+)""")
 _EDGE = r"A-Za-z0-9._/+-"
 
 
@@ -49,12 +49,11 @@ def _replaced(quoted: str, key: str, name: str, paths: Mapping[str, str], bridge
     if key == "name":
         return f'"{name}"'
     if key == "vif":
-        return _BRIDGE.sub(lambda found: found[1] + bridges.get(found[2].rstrip("\"'"), found[2]) if found[2][-1] not in "\"'" else
-                           found[1] + bridges.get(found[2][:-1], found[2][:-1]) + found[2][-1], quoted)
+        return _BRIDGE.sub(lambda found: found[1] + bridges.get(found[2], found[2]), quoted)
     for old, new in sorted(paths.items(), key=lambda pair: -len(pair[0])):
-        quoted, done = re.subn(rf"(?<![{_EDGE}]){re.escape(old)}(?![{_EDGE}])", lambda found, new=new: new, quoted)
-        if done:
-            break
+        first, *others = re.split(rf"(?<![{_EDGE}]){re.escape(old)}(?![{_EDGE}])", quoted)
+        if others:
+            return new.join((first, *others))
     return quoted
 
 
