@@ -19,7 +19,7 @@ from dtcxen_soap.facts import DiskFact, Facts, Need, NeedAccounts, NeedDisks, Ne
 from dtcxen_soap.movefacts import NeedMove
 from dtcxen_soap.movesteps import AskPeer, DropAtPeer, GiveUp, KeepAtPeer, SendDisk, SendOwner, StartAgain, StartAtPeer, StopDomu, TakeBack
 from dtcxen_soap.movewords import MOST_CONFIG_BYTES, DiskOffer, Offer
-from dtcxen_soap.plans import BlockVps, NextTenancy, Plan, RemoveFile, Run, Step
+from dtcxen_soap.plans import NextTenancy, Plan, RemoveFile, Run, Step
 from dtcxen_soap.requests import Migrate
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.vps import DiskRole, Mib, VpsId
@@ -191,14 +191,12 @@ class _Move:
 
     def kept(self) -> Step:
         """The end of what can be undone."""
-        return KeepAtPeer(why=f"Have {self._request.to_host} take the VPS for good.", **self._to)
+        return KeepAtPeer(why=f"Have {self._request.to_host} take the VPS for good.", name=self._vps.name, note=disks.move_note_path(self._vps, self._settings), **self._to)
 
     def afterwards(self) -> tuple[Step, ...]:
         """What is left of it here: ways in go, ISOs stay, and the number is free."""
         vps, settings = self._vps, self._settings
         steps: tuple[Step, ...] = (
-            RemoveFile(why="Forget where it was moving to: it is there.", path=disks.move_note_path(vps, settings)),
-            BlockVps(why="Let the number be used again.", vps=vps, reason=""),
             *accounts.shut_out_steps(vps, settings, self._facts), *disks.forget_seed(vps, settings),
             NextTenancy(why="Hide this tenant's jobs, logs and disks from the next one.", vps=vps))
         return tuple(dataclasses.replace(step, may_fail=True) for step in steps)

@@ -79,7 +79,7 @@ def connected(command: tuple[str, ...], watch: Watch) -> Iterator[Peer]:
         except Garbled as error:
             raise Failed("", f"the other node talks nonsense: {error}", paste(command)) from error
         except Cut as error:
-            raise Cut(_why(error, process)) from error
+            raise type(error)(_why(error, process)) from error
 
 
 def _why(error: Cut, process: subprocess.Popen[bytes]) -> str:
@@ -87,18 +87,14 @@ def _why(error: Cut, process: subprocess.Popen[bytes]) -> str:
     return f"{error}{f' ({said})' if said else ''}"
 
 
-def patiently(command: tuple[str, ...], watch: Watch, work: Callable[[Peer], bool], say: Callable[[str], None]) -> None:
-    """Have `work` done over one connection, and over another one when that is cut, until it says that it is done; Failed when cuts in a row bring it no further.
-
-    `work` gets a connection, and returns False only by being cut; whether it got further it tells by `further`.
-    """
+def patiently(command: tuple[str, ...], watch: Watch, work: Callable[[Peer], None], say: Callable[[str], None]) -> None:
+    """Have `work` done over one connection, and over another one when that is cut; Failed when cuts in a row bring it no further (Further says that one did)."""
     cuts, wait = 0, FIRST_WAIT
     while True:
         try:
             with connected(command, watch) as peer:
-                if work(peer):
-                    cuts, wait = 0, FIRST_WAIT
-                return
+                work(peer)
+            return
         except Further as error:
             cuts, wait, reason = 1, FIRST_WAIT, str(error)
         except Cut as error:
@@ -123,21 +119,24 @@ def _sleep(seconds: float, watch: Watch) -> None:
 # -- disks ------------------------------------------------------------------------------------------
 
 
-def send_missing(peer: Peer, disk: BlockDisk, role: DiskRole, start: int, reached: Callable[[int], None]) -> int:
-    """Send the chunks from `start` on that the receiver has not; how many those were. `reached` hears of each chunk that is known to be there."""
+def send_missing(peer: Peer, disk: BlockDisk, role: DiskRole, start: int, reached: Callable[[int, int], None]) -> int:
+    """Send the chunks from `start` on that the receiver has not; how many those were.
+
+    `reached` hears, window by window, before which chunk nothing is lacking, and how many are lacking behind it.
+    """
     sent = 0
     for at in range(start, disk.chunks, WINDOW_CHUNKS):
         count = min(WINDOW_CHUNKS, disk.chunks - at)
         answer = peer.ask({"do": "have", "disk": role.value, "at": at, "count": count})
-        reached(at)
         movewords.number(answer, "bytes", count * HASH_BYTES, count * HASH_BYTES)
         theirs = peer.raw(count * HASH_BYTES)
-        for n in range(count):
-            if theirs[n * HASH_BYTES:(n + 1) * HASH_BYTES] != disk.hash(at + n):
-                _send(peer, disk, role, at + n)
-                sent += 1
+        lacking = [at + n for n in range(count) if theirs[n * HASH_BYTES:(n + 1) * HASH_BYTES] != disk.hash(at + n)]
+        reached(at, len(lacking))
+        for chunk in lacking:
+            _send(peer, disk, role, chunk)
+        sent += len(lacking)
     peer.ask({"do": "sync", "disk": role.value})
-    reached(disk.chunks)
+    reached(disk.chunks, 0)
     return sent
 
 

@@ -128,11 +128,13 @@ class StartAtPeer(OneStep):
 
 @dataclass(frozen=True, kw_only=True)
 class KeepAtPeer(OneStep):
-    """Have the receiver take the VPS for good: from now on it is that node's."""
+    """Have the receiver take the VPS for good: from now on it is that node's, and `note` goes."""
 
     peer: tuple[str, ...]
     transfer: str
     number: int
+    name: str
+    note: str
 
 
 Moving = AskPeer | DropAtPeer | SendDisk | StopDomu | StartAgain | SendOwner | GiveUp | TakeBack | StartAtPeer | KeepAtPeer

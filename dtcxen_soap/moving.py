@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from dtcxen_soap import domus, lvm, movepeer, movesteps, movewords, plans
 from dtcxen_soap.blocks import BlockDisk
@@ -40,6 +41,9 @@ def perform(step: movesteps.Moving, dom0: Dom0, journal: Journal, watch: Watch, 
             _give_up(step, dom0, journal)
         case movesteps.TakeBack():
             return _take_back(step, dom0, journal, watch, told)
+        case movesteps.KeepAtPeer():
+            _talk(step, watch, told)
+            _forget(step, dom0, journal)
         case _:
             return _talk(step, watch, told)
     return ""
@@ -65,7 +69,7 @@ def _talk(step: movesteps.AskPeer | movesteps.DropAtPeer | movesteps.SendOwner |
                     return movepeer.plain(peer.ask({"do": "start", "seconds": step.seconds}), "started")
                 case movesteps.KeepAtPeer():
                     _attach(step, peer)
-                    movewords.flag(peer.ask({"do": "keep"}), "kept")
+                    peer.ask({"do": "keep"})
     except Cut as error:
         raise Failed("", str(error), paste(step.peer)) from error
     return ""
@@ -92,34 +96,43 @@ def _attach(step: movesteps.SendDisk | movesteps.SendOwner | movesteps.StartAtPe
 
 def _send(step: movesteps.SendDisk, watch: Watch, told: Told) -> str:
     """All of a disk, over as many connections as it takes."""
-    done, sent = 0, 0
-    halves = 2 if step.verify else 1
+    parts = 2 if step.verify else 1
     with BlockDisk(step.path, step.size_bytes) as disk:
+        sending = _Sending(lambda at: told("", at / max(1, disk.chunks) / parts))
 
-        def share(at: int, offset: int) -> None:
-            told("", (offset + at / max(1, disk.chunks)) / halves)
-
-        def reached(at: int) -> None:
-            nonlocal done
-            done = max(done, at)
-            share(at, 0)
-
-        def work(peer: Peer) -> bool:
-            nonlocal sent
+        def work(peer: Peer) -> None:
             _attach(step, peer)
-            before = done
-            try:
-                sent += movepeer.send_missing(peer, disk, step.role, done, reached)
+            with sending.further():
+                sending.sent += movepeer.send_missing(peer, disk, step.role, sending.reached[0], sending.reach)
                 if step.verify:
-                    digest = movepeer.compare(peer, disk, step.role, watch.cancelled, lambda at: share(at, 1))
-                    told(f"both ends have the SHA-256 {digest}", 1.0)
-            except Cut as error:
-                raise (movepeer.Further if done > before else Cut)(str(error)) from error
-            return True
+                    read = movepeer.compare(peer, disk, step.role, watch.cancelled, lambda at: told("", 0.5 + at / max(1, disk.chunks) / 2))
+                    told(f"both ends have the SHA-256 {read}", 1.0)
 
         movepeer.patiently(step.peer, watch, work, lambda text: told(text, 0.0))
-        told(f"{movepeer.mib(sent)} of {movepeer.mib(disk.chunks)} MiB were sent, the rest was there already", 1.0)
+        told(f"{movepeer.mib(sending.sent)} of {movepeer.mib(disk.chunks)} MiB were sent, the rest was there already", 1.0)
     return ""
+
+
+class _Sending:
+    """How far a disk is: before which chunk nothing is lacking there, and how many, negative, are lacking behind it."""
+
+    def __init__(self, share: Callable[[int], None]) -> None:
+        self._share = share
+        self.reached, self.sent = (0, -movewords.WINDOW_CHUNKS - 1), 0
+
+    def reach(self, at: int, lacking: int) -> None:
+        """What the other end has now."""
+        self.reached = max(self.reached, (at, -lacking))
+        self._share(self.reached[0])
+
+    @contextlib.contextmanager
+    def further(self) -> Iterator[None]:
+        """A cut in here after which more is there than before it is Further."""
+        before = self.reached
+        try:
+            yield
+        except Cut as error:
+            raise (movepeer.Further if self.reached > before else Cut)(str(error)) from error
 
 
 # -- the domU -----------------------------------------------------------------------------------------
@@ -166,29 +179,31 @@ def _take_back(step: movesteps.TakeBack, dom0: Dom0, journal: Journal, watch: Wa
     """Nothing happens here before the other node has answered."""
     if not dom0.exists(step.note):
         return ""
-    vps = VpsId.parse(step.name)
     if not _let_go(step, watch, told):
-        journal.block(vps, "")
-        dom0.remove_file(step.note)
+        _forget(step, dom0, journal)
         return f"VPS {step.number:02d} is the other node's for good: it stays there, and its old disks here are kept for a while"
     for source, target in reversed(step.moves):
         if _there(target, dom0) and not _there(source, dom0):
             _rename(target, source, dom0)
     if step.auto:
         dom0.symlink(step.auto, f"../{step.name}")
-    journal.block(vps, "")
-    dom0.remove_file(step.note)
+    _forget(step, dom0, journal)
     _start(step, dom0)
-    return f"VPS {vps} is here again"
+    return f"{step.name} is here again"
+
+
+def _forget(step: movesteps.TakeBack | movesteps.KeepAtPeer, dom0: Dom0, journal: Journal) -> None:
+    """Whose it is is known: the number here is free to be used as it is."""
+    journal.block(VpsId.parse(step.name), "")
+    dom0.remove_file(step.note)
 
 
 def _let_go(step: movesteps.TakeBack, watch: Watch, told: Told) -> bool:
     """What the other node says; Failed while it says nothing."""
     answers: list[bool] = []
 
-    def work(peer: Peer) -> bool:
+    def work(peer: Peer) -> None:
         answers.append(_drop(step, peer))
-        return True
 
     try:
         movepeer.patiently(step.peer, watch, work, lambda text: told(text, 0.0))

@@ -1,7 +1,7 @@
 """For tests/twonodes.py only: a Python that finds this first looks for programs in NODE_BIN before all else, and dies or fails where a test says so.
 
 KILL_AT: the daemon kills itself, as kill -9 would, when a job begins that step. NODE_BIN/kill-receiver holds "WORD before" or "WORD
-after": the receiver kills itself when it is asked for that, once; NODE_BIN/kill-inside holds the name of a method of Receiver.
+after": the receiver kills itself when it is asked for that, once; NODE_BIN/kill-inside "before" or "after": within the commit, which is on disk then.
 """
 
 from __future__ import annotations
@@ -46,10 +46,13 @@ if _bin:
             _die()
 
     def _half(self: Any, record: Any) -> None:
-        if _once("kill-inside"):
-            (Path(_bin) / "kill-inside").unlink()
+        when = _once("kill-inside")
+        (Path(_bin) / "kill-inside").unlink(missing_ok=True)
+        if when == "before":
             _die()
         _name(self, record)
+        if when:
+            _die()
 
     receiver.Receiver._answer = _killed  # type: ignore[method-assign]
     receiver.Receiver._name = _half  # type: ignore[method-assign]
