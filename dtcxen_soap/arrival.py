@@ -15,7 +15,7 @@ from dtcxen_soap.errors import DtcxenError
 from dtcxen_soap.facts import Facts, Need, NeedAccounts, NeedDisks, NeedDomu, NeedInstall, NeedMemory, NeedTenancy
 from dtcxen_soap.movefacts import NeedArrival
 from dtcxen_soap.movewords import Offer, Owner
-from dtcxen_soap.plans import EndDomu, MakeHome, RemoveFile, RemoveVolume, Step, TagVolume, WriteKeys
+from dtcxen_soap.plans import EndDomu, MakeHome, RemoveFile, Step, TagVolume, WriteKeys
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.stores import Store
 from dtcxen_soap.vps import BootMode, DiskRole, Mib, VpsId
@@ -224,15 +224,11 @@ def start_steps(vps: VpsId, config: str, settings: Settings, facts: Facts) -> tu
 
 
 def drop_steps(vps: VpsId, paths: Mapping[DiskRole, str], settings: Settings, facts: Facts, *, started: bool, owned: bool) -> tuple[Step, ...]:
-    """Let go of all that has arrived: its domU first, then whatever names it; every step is fine when there is nothing."""
+    """Let go of all that has arrived: its domU first, then whatever names it. Failed while it is not known what runs, or which disks there are."""
+    disks.refuse_unknown(facts, vps, "receive-vps")
     end = (EndDomu(why=f"End {vps.name}, which has not come for good.", vps=vps, seconds=_END_SECONDS),) if started and facts.domu.toolstack else ()
+    mine = [disk for disk in facts.disks if disk.path in paths.values()]
     return (
         *end, RemoveFile(why="Remove the configuration that has arrived.", path=config_path(vps, settings)),
-        *(accounts.remove_steps(vps, settings, facts) if owned else ()), *(_remove(path, settings) for path in paths.values()))
-
-
-def _remove(path: str, settings: Settings) -> Step:
-    name = lvm.split_path(path)
-    if name:
-        return RemoveVolume(why=f"Overwrite and remove {path}.", vg=name[0], lv=name[1], wipe=settings.wipe_disks)
-    return RemoveFile(why=f"Remove {path}.", path=path)
+        *(accounts.remove_steps(vps, settings, facts) if owned else ()),
+        *(step for disk in mine for step in stores.of(disk, settings, facts).remove(disk.path, f"Remove {disk.path}.")))

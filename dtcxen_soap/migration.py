@@ -19,6 +19,7 @@ from dtcxen_soap.facts import DiskFact, Facts, Need, NeedAccounts, NeedDisks, Ne
 from dtcxen_soap.movefacts import NeedMove
 from dtcxen_soap.movesteps import AskPeer, DropAtPeer, GiveUp, KeepAtPeer, SendDisk, SendOwner, StartAgain, StartAtPeer, StopDomu, TakeBack
 from dtcxen_soap.movewords import MOST_CONFIG_BYTES, DiskOffer, Offer
+from dtcxen_soap.planprint import paste
 from dtcxen_soap.plans import NextTenancy, Plan, RemoveFile, Run, Step
 from dtcxen_soap.requests import Migrate
 from dtcxen_soap.settings import Settings
@@ -47,6 +48,10 @@ def peer(to_host: str, settings: Settings) -> tuple[str, ...]:
     return ("ssh", "-F", "none", "-T", *options, "-i", settings.migrate_key, "-p", str(port), "-l", "root", "--", host, *RECEIVER)
 
 
+def _reached_by(command: tuple[str, ...]) -> str:
+    return f"the other node is reached by: {paste(command)}"
+
+
 def split(to_host: str) -> tuple[str, int]:
     """Host and port; ValueError for a port that is none."""
     host, colon, port = to_host.rpartition(":") if not to_host.endswith("]") else (to_host, "", "")
@@ -67,7 +72,7 @@ def plan(request: Migrate, settings: Settings, facts: Facts) -> Plan | JobStarte
     where = f"VPS {request.vps} to {request.to_host}" + (f" as VPS {move.number}" if move.number != request.vps else "")
     steps = (move.asked(), *move.first_pass(), *move.stopped(), *move.sent(), *move.handed_over(), *move.started(), move.kept(), *move.afterwards())
     then = "it runs there" if move.runs else "it is there, and does not run"
-    return Plan(f"move {where}", steps, outcome=f"moved to {request.to_host}: {then}; its disks stay here for {settings.keep_old_disk_hours} hours")
+    return Plan(f"move {where}", steps, notes=(_reached_by(move.peer),), outcome=f"moved to {request.to_host}: {then}; its disks stay here for {settings.keep_old_disk_hours} hours")
 
 
 # -- what speaks against it -------------------------------------------------------------------------
@@ -132,8 +137,8 @@ class _Move:
         self._request, self._settings, self._facts, self._vps = request, settings, facts, request.vps
         self._disks, self.runs = _disks(facts), bool(facts.domu.state)
         self.number = request.to_vps or request.vps
-        self._peer = peer(request.to_host, settings)
-        self._to: dict[str, Any] = {"peer": self._peer, "transfer": facts.move.transfer, "number": self.number.number}
+        self.peer = peer(request.to_host, settings)
+        self._to: dict[str, Any] = {"peer": self.peer, "transfer": facts.move.transfer, "number": self.number.number}
         self._start = self._started_here() if self.runs else {}
 
     def asked(self) -> Step:
@@ -144,7 +149,7 @@ class _Move:
             tuple(DiskOffer(disk.role, disk.size_bytes) for disk in self._disks), facts.move.config, self.runs, facts.move.auto)
         host = self._request.to_host
         drop = DropAtPeer(why=f"Have {host} remove what has arrived there.", **self._to)
-        return AskPeer(why=f"Ask {host} whether it can take the VPS, and have it make the disks.", peer=self._peer, offer=offer, undo=(drop,))
+        return AskPeer(why=f"Ask {host} whether it can take the VPS, and have it make the disks.", peer=self.peer, offer=offer, undo=(drop,))
 
     def first_pass(self) -> tuple[Step, ...]:
         """While it runs; what changes is sent again later."""

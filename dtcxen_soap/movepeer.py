@@ -24,6 +24,9 @@ IDLE_SECONDS = 90.0
 """The receiver says every few seconds that it is still at work."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 30.0
 MOST_CUTS_IN_A_ROW = 6
+ANSWER_SECONDS = 900.0
+"""A receiver that only ever says that it is at work is not waited for longer."""
+SLOWEST_BYTES_PER_SECOND = 5 << 20
 _SAID = 2000
 
 
@@ -33,23 +36,31 @@ class Peer:
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
 
-    def ask(self, header: Header, still: Callable[[Header], None] = lambda header: None) -> Header:
-        """One question; its answer, while `still` hears that the receiver is at work. Failed with the receiver's words, Cut when it is gone."""
+    def ask(self, header: Header, seconds: float = ANSWER_SECONDS) -> Header:
+        """One question; its answer. Failed with the receiver's words, Cut when it is gone, or takes longer than `seconds`."""
         self._pipe.send(header)
-        return self.answer(still)
+        return self.answer(seconds)
+
+    def done(self, header: Header, word: str) -> None:
+        """A question whose only good answer is that it is done."""
+        answer = self.ask(header)
+        if not movewords.flag(answer, word):
+            raise Failed("", f"the other node says that it is not {word}")
 
     def tell(self, header: Header, raw: bytes = b"") -> None:
         """Something that is answered by what is asked next."""
         self._pipe.send(header, raw)
 
-    def answer(self, still: Callable[[Header], None] = lambda header: None) -> Header:
+    def answer(self, seconds: float = ANSWER_SECONDS) -> Header:
         """The next answer."""
+        deadline = time.monotonic() + seconds
         while True:
+            if time.monotonic() > deadline:
+                raise Cut(f"the other node is at work for more than {seconds:.0f} seconds")
             header = self._pipe.receive()
             if header is None:
                 raise Cut("the other node closed the connection")
             if "still" in header:
-                still(header)
                 continue
             if "failed" in header:
                 raise Failed("", plain(header, "failed"), tail=plain(header, "tail") if "tail" in header else "")
@@ -87,7 +98,7 @@ def _why(error: Cut, process: subprocess.Popen[bytes]) -> str:
     return f"{error}{f' ({said})' if said else ''}"
 
 
-def patiently(command: tuple[str, ...], watch: Watch, work: Callable[[Peer], None], say: Callable[[str], None]) -> None:
+def patiently(command: tuple[str, ...], watch: Watch, work: Callable[[Peer], None], say: Callable[[str], None], most_cuts: int = MOST_CUTS_IN_A_ROW) -> None:
     """Have `work` done over one connection, and over another one when that is cut; Failed when cuts in a row bring it no further (Further says that one did)."""
     cuts, wait = 0, FIRST_WAIT
     while True:
@@ -99,7 +110,7 @@ def patiently(command: tuple[str, ...], watch: Watch, work: Callable[[Peer], Non
             cuts, wait, reason = 1, FIRST_WAIT, str(error)
         except Cut as error:
             cuts, reason = cuts + 1, str(error)
-        if cuts >= MOST_CUTS_IN_A_ROW:
+        if cuts >= most_cuts:
             raise Failed("", f"the connection was cut {cuts} times in a row: {reason}", paste(command))
         say(f"{reason}; connecting again in {wait:.0f} s")
         _sleep(wait, watch)
@@ -135,7 +146,7 @@ def send_missing(peer: Peer, disk: BlockDisk, role: DiskRole, start: int, reache
         for chunk in lacking:
             _send(peer, disk, role, chunk)
         sent += len(lacking)
-    peer.ask({"do": "sync", "disk": role.value})
+    peer.done({"do": "sync", "disk": role.value}, "synced")
     reached(disk.chunks, 0)
     return sent
 
@@ -153,7 +164,7 @@ def compare(peer: Peer, disk: BlockDisk, role: DiskRole, cancelled: Callable[[],
     """Have both ends read the whole disk; the SHA-256 that they agree on. Failed when they do not."""
     peer.tell({"do": "digest", "disk": role.value})
     mine = disk.digest(cancelled, read)
-    theirs = movewords.sha256(peer.answer())
+    theirs = movewords.sha256(peer.answer(ANSWER_SECONDS + disk.size_bytes / SLOWEST_BYTES_PER_SECOND))
     if mine != theirs:
         raise Failed("", f"the {role.value} disk there has the SHA-256 {theirs}, here it is {mine}: nothing is moved")
     return mine

@@ -19,6 +19,8 @@ from dtcxen_soap.vps import VpsId
 from dtcxen_soap.xen import xl
 
 START_SECONDS = 300
+TAKE_BACK_TRIES = 3
+"""A daemon that starts asks as well, and must not take long to."""
 _NOTE_MODE, _NOTES_MODE = 0o600, 0o700
 Told = Callable[[str, float], None]
 """Hears what is worth a line of the log ("" for nothing), and which share of the step is done."""
@@ -63,13 +65,13 @@ def _talk(step: movesteps.AskPeer | movesteps.DropAtPeer | movesteps.SendOwner |
                     _drop(step, peer)
                 case movesteps.SendOwner():
                     _attach(step, peer)
-                    peer.ask(step.owner.header("arrive"))
+                    peer.done(step.owner.header("arrive"), "arrived")
                 case movesteps.StartAtPeer():
                     _attach(step, peer)
-                    return movepeer.plain(peer.ask({"do": "start", "seconds": step.seconds}), "started")
+                    return movepeer.plain(peer.ask({"do": "start", "seconds": step.seconds}, step.seconds + START_SECONDS), "started")
                 case movesteps.KeepAtPeer():
                     _attach(step, peer)
-                    peer.ask({"do": "keep"})
+                    peer.done({"do": "keep"}, "kept")
     except Cut as error:
         raise Failed("", str(error), paste(step.peer)) from error
     return ""
@@ -91,7 +93,7 @@ def _drop(step: movesteps.DropAtPeer | movesteps.TakeBack, peer: Peer) -> bool:
 
 
 def _attach(step: movesteps.SendDisk | movesteps.SendOwner | movesteps.StartAtPeer | movesteps.KeepAtPeer, peer: Peer) -> None:
-    peer.ask({"do": "attach", "transfer": step.transfer, "vps": step.number})
+    peer.done({"do": "attach", "transfer": step.transfer, "vps": step.number}, "attached")
 
 
 def _send(step: movesteps.SendDisk, watch: Watch, told: Told) -> str:
@@ -206,7 +208,7 @@ def _let_go(step: movesteps.TakeBack, watch: Watch, told: Told) -> bool:
         answers.append(_drop(step, peer))
 
     try:
-        movepeer.patiently(step.peer, watch, work, lambda text: told(text, 0.0))
+        movepeer.patiently(step.peer, watch, work, lambda text: told(text, 0.0), TAKE_BACK_TRIES)
     except Failed as error:
         raise Failed("", f"{error.reason}; until the other node says whose it is, the VPS starts nowhere: migrateVPS settle=true asks again", error.command) from error
     return answers[-1]

@@ -17,7 +17,7 @@ def paste(argv: tuple[str, ...]) -> str:
 
 
 _SHOWN_APART = {"why", "undo", "destroys", "weight", "may_fail", "steps", "argv", "decide", "content", "judge", "texts", "globs", "heads", "outcomes", "takes", "lock", "made_from",
-                "offer", "text"}
+                "offer", "text", "peer", "transfer"}
 
 
 def _detail(step: Step) -> str:
