@@ -7,7 +7,6 @@ cannot make this node read, write or start anything that the plan does not name.
 from __future__ import annotations
 
 import contextlib
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -36,8 +35,8 @@ class Peer:
     def __init__(self, pipe: Pipe) -> None:
         self._pipe = pipe
 
-    def ask(self, header: Header, seconds: float = ANSWER_SECONDS) -> Header:
-        """One question; its answer. Failed with the receiver's words, Cut when it is gone, or takes longer than `seconds`."""
+    def ask(self, header: Header, seconds: float = 0.0) -> Header:
+        """One question; its answer. Failed with the receiver's words, Cut when it is gone, or takes longer than `seconds` (0: ANSWER_SECONDS)."""
         self._pipe.send(header)
         return self.answer(seconds)
 
@@ -51,12 +50,13 @@ class Peer:
         """Something that is answered by what is asked next."""
         self._pipe.send(header, raw)
 
-    def answer(self, seconds: float = ANSWER_SECONDS) -> Header:
+    def answer(self, seconds: float = 0.0) -> Header:
         """The next answer."""
-        deadline = time.monotonic() + seconds
+        most = seconds or ANSWER_SECONDS
+        deadline = time.monotonic() + most
         while True:
             if time.monotonic() > deadline:
-                raise Cut(f"the other node is at work for more than {seconds:.0f} seconds")
+                raise Cut(f"the other node is at work for more than {most:.0f} seconds")
             header = self._pipe.receive()
             if header is None:
                 raise Cut("the other node closed the connection")
@@ -93,7 +93,7 @@ def connected(command: tuple[str, ...], watch: Watch) -> Iterator[Peer]:
             raise type(error)(_why(error, process)) from error
 
 
-def _why(error: Cut, process: subprocess.Popen[bytes]) -> str:
+def _why(error: Cut, process: processes.Conversed) -> str:
     said = processes.last_words(process)
     return f"{error}{f' ({said})' if said else ''}"
 

@@ -273,8 +273,12 @@ def reading(argv: tuple[str, ...]) -> Iterator[IO[bytes]]:
             raise Failed("", f"ended with code {code}", paste(argv))
 
 
+Conversed = subprocess.Popen[bytes]
+"""A command that somebody talks with."""
+
+
 @contextlib.contextmanager
-def conversing(argv: tuple[str, ...], watch: Watch) -> Iterator[subprocess.Popen[bytes]]:
+def conversing(argv: tuple[str, ...], watch: Watch) -> Iterator[Conversed]:
     """A command with which somebody talks by its standard input and output; its session ends with the block. Failed when it cannot be started.
 
     What it says on standard error is kept in its pipe, and `last_words` reads it.
@@ -297,7 +301,7 @@ def conversing(argv: tuple[str, ...], watch: Watch) -> Iterator[subprocess.Popen
             watch.ended(process.pid)
 
 
-def _leave(process: subprocess.Popen[bytes]) -> None:
+def _leave(process: Conversed) -> None:
     """A moment to end by itself, since its input has ended."""
     try:
         process.wait(TERM_SECONDS)
@@ -305,7 +309,7 @@ def _leave(process: subprocess.Popen[bytes]) -> None:
         end_session(process.pid, lambda seconds: _pause(process, seconds))
 
 
-def last_words(process: subprocess.Popen[bytes], seconds: float = 1.0) -> str:
+def last_words(process: Conversed, seconds: float = 1.0) -> str:
     """What a command that is ending said on standard error, in one line; as much as its pipe holds."""
     assert process.stderr
     with contextlib.suppress(subprocess.TimeoutExpired):

@@ -97,7 +97,8 @@ def here(tmp_path: Path) -> Here:
 @pytest.mark.parametrize("data", [
     b"GET / HTTP/1.1\r\n\r\n", b"\0" * 1000, b"{}\n", b'{"do":"rm"}\n', b'{"do":["hello"]}\n', b"x" * (1 << 20), b'{"do":"hello","protocol":2}\n', HELLO + HELLO[:-5],
     HELLO + render({"do": "have", "disk": "xvda", "at": 0, "count": 1}), HELLO + render({"do": "put", "disk": "xvda", "at": 0, "bytes": 1 << 40, "hash": ""}),
-    HELLO + render({"do": "put", "disk": "xvda", "at": 0, "bytes": 5, "hash": ""}) + b"12345", HELLO + ATTACH, HELLO + render({"do": "keep"}), HELLO + render({"do": "start", "seconds": 1}),
+    HELLO + render({"do": "put", "disk": "xvda", "at": 0, "bytes": 5, "hash": ""}) + b"12345", HELLO + ATTACH, HELLO + render({"do": "keep"}),
+    HELLO + render({"do": "start", "seconds": 1}),
     HELLO + render({"do": "arrive", "keys": [], "console": "", "soap": ""}), HELLO + render({"do": "drop", "vps": 1, "transfer": "../../etc/passwd" * 2})],
     ids=lambda data: repr(data[:40]))
 def test_nonsense_changes_nothing(here: Here, data: bytes) -> None:
@@ -185,7 +186,7 @@ PEERS = {
     "has all, and lies": "say(protocol=1); say(); say(bytes=64); out(hashes()); say(); say(sha256='0' * 64)",
     "has all, and lies wrongly": "say(protocol=1); say(); say(bytes=64); out(hashes()); say(); say(sha256=7)",
     "never answers": "say(protocol=1); time.sleep(60)",
-    "is for ever at work": "say(protocol=1)\nfor _ in range(30): say(still=1); time.sleep(0.2)",
+    "is for ever at work": "say(protocol=1)\nwhile True: say(still=1); time.sleep(0.2)",
 }
 PRELUDE = """
 import hashlib, json, sys, time
@@ -205,6 +206,8 @@ def test_a_hostile_receiver_gets_an_error_and_no_more(here: Here, name: str, mon
     note.write_text("x")
     before = here.tree()
     monkeypatch.setattr(movepeer, "IDLE_SECONDS", 1.0)
+    monkeypatch.setattr(movepeer, "ANSWER_SECONDS", 1.5)
+    monkeypatch.setattr(moving, "START_SECONDS", -3)
     monkeypatch.setattr(movepeer, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(movepeer, "LONGEST_WAIT", 0.01)
     monkeypatch.setattr(movepeer, "MOST_CUTS_IN_A_ROW", 2)

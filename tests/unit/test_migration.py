@@ -193,7 +193,8 @@ def test_a_hostile_configuration(line: str) -> None:
 
 
 def test_letting_go_names_nothing_but_its_own() -> None:
-    disks = (dataclasses.replace(DISKS[0], path="/dev/vg0/xen07"), DiskFact(DiskRole.SWAP, "/m/xen07.swap.img", 5, blank=False), dataclasses.replace(DISKS[1], path="/dev/vg0/other"))
+    root, other = dataclasses.replace(DISKS[0], path="/dev/vg0/xen07"), dataclasses.replace(DISKS[1], path="/dev/vg0/other")
+    disks = (root, DiskFact(DiskRole.SWAP, "/m/xen07.swap.img", 5, blank=False), other)
     paths = {DiskRole.ROOT: "/dev/vg0/xen07", DiskRole.SWAP: "/m/xen07.swap.img"}
     steps: tuple[Step, ...] = arrival.drop_steps(VpsId(7), paths, SETTINGS, free(disks=disks), started=True, owned=True)
     with pytest.raises(Failed, match="lvs died"):

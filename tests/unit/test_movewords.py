@@ -13,8 +13,10 @@ from dtcxen_soap import movewords
 from dtcxen_soap.movewords import DiskOffer, Garbled, Offer, Owner
 from dtcxen_soap.vps import DiskRole, ImageType, VpsId
 
-OFFER = Offer("0" * 32, VpsId(7), VpsId(1), "node:/state", ImageType.LVM, (DiskOffer(DiskRole.ROOT, 5 << 20), DiskOffer(DiskRole.SWAP, 1)), "name = 1\n", True, False)
-JSON = some.recursive(some.none() | some.booleans() | some.integers() | some.floats() | some.text(), lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner), max_leaves=8)
+OFFER = Offer(
+    "0" * 32, VpsId(7), VpsId(1), "node:/state", ImageType.LVM, (DiskOffer(DiskRole.ROOT, 5 << 20), DiskOffer(DiskRole.SWAP, 1)), "name = 1\n", True, False)
+JSON = some.recursive(
+    some.none() | some.booleans() | some.integers() | some.floats() | some.text(), lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner), max_leaves=8)
 
 
 def changed(**more: Any) -> dict[str, Any]:
