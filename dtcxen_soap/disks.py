@@ -263,7 +263,7 @@ def plan_kill(request: KillDisk, settings: Settings, facts: Facts) -> Plan | Dis
     doomed = _everything(vps, facts)
     paths = tuple(each.path for each, _ in doomed)
     ways_in = accounts.remove_steps(vps, settings, facts)
-    if not paths and not ways_in and not facts.domu.configured and not facts.domu.state and not facts.tenancy.blocked:
+    if not paths and not ways_in and not facts.domu.configured and not facts.domu.moved_config and not facts.domu.state and not facts.tenancy.blocked:
         return DisksRemoved(())
     removed = tuple(step for each, what in doomed for step in stores.of(each, settings, facts).remove(each.path, f"Remove {what}.", destroys=what))
     wait = (WaitGone(why="Wait until the domU is gone.", vps=vps),) if leaving else ()

@@ -290,7 +290,8 @@ class DomuFact:
     `trouble` says why that is not known: then nothing may be done that a running domU would suffer from.
     `toolstack`: domUs can run on this node at all. `rescue`: what runs is the node's rescue system.
     `lacking` are the disks among `paths` that are not there.
-    `config_*` and `boot` are what the configuration says, None or "" where it says nothing; `kept_config`: one is kept with an earlier system.
+    `config_*` and `boot` are what the configuration says, None or "" where it says nothing; `kept_config`: one is kept with an earlier system,
+    `moved_config`: one of before it moved to another node.
     """
 
     configured: bool
@@ -309,6 +310,7 @@ class DomuFact:
     config_mac: MacAddress | None = None
     config_addresses: tuple[IpAddress, ...] = ()
     kept_config: bool = False
+    moved_config: bool = False
     config_vcpus: int | None = None
     lacking: tuple[str, ...] = ()
 

@@ -72,7 +72,8 @@ def plan(request: Migrate, settings: Settings, facts: Facts) -> Plan | JobStarte
     where = f"VPS {request.vps} to {request.to_host}" + (f" as VPS {move.number}" if move.number != request.vps else "")
     steps = (move.asked(), *move.first_pass(), *move.stopped(), *move.sent(), *move.handed_over(), *move.started(), move.kept(), *move.afterwards())
     then = "it runs there" if move.runs else "it is there, and does not run"
-    return Plan(f"move {where}", steps, notes=(_reached_by(move.peer),), outcome=f"moved to {request.to_host}: {then}; its disks stay here for {settings.keep_old_disk_hours} hours")
+    outcome = f"moved to {request.to_host}: {then}; its disks stay here for {settings.keep_old_disk_hours} hours"
+    return Plan(f"move {where}", steps, notes=(_reached_by(move.peer),), outcome=outcome)
 
 
 # -- what speaks against it -------------------------------------------------------------------------
