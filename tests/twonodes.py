@@ -40,7 +40,7 @@ class MovingNode(Node):
     def __init__(self, directory: Path, **changed: str) -> None:
         directory.parent.mkdir(parents=True, exist_ok=True)
         super().__init__(directory, toolstack="xl", overcommit="yes", migrate_key=str(directory / "key"), migrate_known_hosts=str(directory / "hosts"),
-                         boot_watch_seconds="20", KERNELPATH=str(directory.parent / "vmlinuz"), **changed)
+                         boot_watch_seconds="10", KERNELPATH=str(directory.parent / "vmlinuz"), **changed)
         for path in (directory / "key", directory / "hosts", directory.parent / "vmlinuz"):
             path.write_text("")
             path.chmod(0o600)
