@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import assert_never
 
-from dtcxen_soap import bootwatch, domus, imagesteps, passwords, plans
+from dtcxen_soap import bootwatch, domus, imagesteps, movesteps, moving, passwords, plans
 from dtcxen_soap.dom0 import Dom0, Ran, Unwatched, Watch
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.journal import Held, Journal
@@ -22,7 +22,7 @@ Plain = (
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
     | plans.MustBeFree | plans.WaitGone | plans.EndDomu | plans.WatchBoot
     | plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow
-    | imagesteps.KeepImage | imagesteps.VerifyImage | imagesteps.CloneImage
+    | imagesteps.KeepImage | imagesteps.VerifyImage | imagesteps.CloneImage | movesteps.Moving
 )
 Say = Callable[[str], None]
 
@@ -31,8 +31,10 @@ NO_SERVICE = "#!/bin/sh\n# While this VPS is being installed no service may star
 _TAIL_LINES = 20
 
 
-def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch) -> str:
+def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch, told: moving.Told = moving.untold) -> str:
     """Do one step that neither runs a command nor holds anything; what it found out, in words. OSError or Failed as the machine says."""
+    if isinstance(step, movesteps.Moving):
+        return moving.perform(step, dom0, journal, watch, told)
     match step:
         case plans.WriteFile():
             dom0.write_file(step.path, _bytes(step.content), step.mode)

@@ -67,7 +67,7 @@ def help_of(command: Command) -> str:
     """Its help; of a command with flags, what each of them means."""
     lines = [f"usage: {command.name} [OPTIONS] {command.usage}".rstrip(), "", command.help, ""]
     lines += [f"  {flag.name:24} {flag.help}" for flag in _FLAGS.get(command.name, ())]
-    if command.run not in (_console, _migrate):
+    if command.run is not _console:
         lines += ["", "options, before all other words:", *(f"  {name:24} {text}" for name, text in _OPTIONS.items())]
     return "\n".join(lines).rstrip()
 
@@ -203,7 +203,7 @@ def _words_of(command: Command) -> tuple[tuple[str, ...], ...]:
         plain = settings.defaults()
         first, *others = [item.type.facets(plain).choices for item in _positional(form_of(command.operation))]
         return ((*ours, *first), *others)
-    return ((ours, (tuple(form.name for form in operations.forms(rpc=False)))) if command.run is _client else ((),) if command.run in (_console, _migrate) else (ours, ()))
+    return ((ours, (tuple(form.name for form in operations.forms(rpc=False)))) if command.run is _client else ((),) if command.run is _console else (ours, ()))
 
 
 # -- what only reads ------------------------------------------------------------------------------
@@ -289,12 +289,6 @@ def _console(command: Command, options: argparse.Namespace, words: list[str]) ->
     os.execv(CONSOLE, (CONSOLE, *words))
 
 
-def _migrate(command: Command, options: argparse.Namespace, words: list[str]) -> int:
-    """Said, and not done by halves."""
-    complain(f"{command.name}: moving a VPS to another node is not there yet; nothing was done")
-    return FAILED
-
-
 COMMANDS: tuple[Command, ...] = (
     Command("dtc_setup_vps_disk", "vpsname hddsize swapsize [imagetype]", "Make the disks of a VPS, sizes in MiB; disks that it had are set aside, as by setupLVMDisks.",
             _by_position, "setupLVMDisks"),
@@ -312,5 +306,5 @@ COMMANDS: tuple[Command, ...] = (
             "Write the configuration of a guest that installs itself. That of any other is written by its installation.", _by_flags),
     Command("dtc-xen-client", "https://USER:PASSWORD@HOST:8089/ METHOD [ARGUMENT...]", "Call a daemon, old or new names, arguments in order; does not wait for jobs.", _client),
     Command("dtc-xen_userconsole", "", "The console of the VPS whose user calls it.", _console),
-    Command("dtc-xen_migrate", "vpsid node [vpsid there]", "Not there yet: says so, and does nothing.", _migrate),
+    Command("dtc-xen_migrate", "vpsid node [remoteVpsid]", "Move a VPS to another node, by ssh with migrate_key; it is started there if it ran.", _by_position, "migrateVPS"),
 )

@@ -43,6 +43,16 @@ def kept_config_path(vps: VpsId, settings: Settings) -> str:
     return f"{config_path(vps, settings)}.kept"
 
 
+def moved_config_path(vps: VpsId, settings: Settings) -> str:
+    """The configuration of a VPS that has moved to another node."""
+    return f"{config_path(vps, settings)}.moved"
+
+
+def move_note_path(vps: VpsId, settings: Settings) -> str:
+    """Where it moves to, until that has a known end."""
+    return f"{settings.state_dir}/moves/{vps.name}.leaving"
+
+
 def auto_path(vps: VpsId, settings: Settings) -> str:
     """The link that starts the domU with the node."""
     return f"{settings.xen_config_dir}/auto/{vps.name}"
@@ -253,7 +263,7 @@ def plan_kill(request: KillDisk, settings: Settings, facts: Facts) -> Plan | Dis
     doomed = _everything(vps, facts)
     paths = tuple(each.path for each, _ in doomed)
     ways_in = accounts.remove_steps(vps, settings, facts)
-    if not paths and not ways_in and not facts.domu.configured and not facts.domu.state and not facts.tenancy.blocked:
+    if not paths and not ways_in and not facts.domu.configured and not facts.domu.moved_config and not facts.domu.state and not facts.tenancy.blocked:
         return DisksRemoved(())
     removed = tuple(step for each, what in doomed for step in stores.of(each, settings, facts).remove(each.path, f"Remove {what}.", destroys=what))
     wait = (WaitGone(why="Wait until the domU is gone.", vps=vps),) if leaving else ()
@@ -280,6 +290,10 @@ def _forget(vps: VpsId, settings: Settings) -> tuple[Step, ...]:
         RemoveFile(why="Remove the domU's configuration.", path=path, destroys=f"the configuration of {vps.name}"),
         RemoveFile(why="Remove the configuration before it.", path=previous_config_path(vps, settings)),
         RemoveFile(why="Remove the configuration of an earlier system.", path=kept_config_path(vps, settings)),
+        RemoveFile(why="Remove the configuration of before it moved.", path=moved_config_path(vps, settings)),
+        RemoveFile(why="Forget where it was moving to.", path=move_note_path(vps, settings)),
+        RemoveFile(why="Remove the configuration of one that was arriving.", path=f"{path}.arriving"),
+        RemoveFile(why="Forget what was arriving.", path=f"{settings.state_dir}/moves/{vps.name}.arriving"),
         *(RemoveFile(why="Remove what an interrupted change of it left.", path=f"{path}.{end}") for end in ("new", "old", "failed")),
         RemoveFile(why="Let go of the ISO in its CD drive.", path=pinned_iso_path(vps, settings)),
         RemoveFile(why="Remove the socket of its screen.", path=screen_path(vps, settings)),

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any
 
-from dtcxen_soap import actions, plans
+from dtcxen_soap import actions, movesteps, plans
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Cancelled, DtcxenError, Failed
 from dtcxen_soap.joblog import JobLog
@@ -165,7 +165,7 @@ class _Execution:
                 self._found(actions.run(step, self._dom0, self._listener(step, scale), self._watch))
         else:
             with self._blame(step):
-                self._found(actions.perform(step, self._dom0, self._journal, self._watch))
+                self._found(actions.perform(step, self._dom0, self._journal, self._watch, self._teller(step, scale)))
 
     def _found(self, outcome: str) -> None:
         if outcome:
@@ -195,6 +195,15 @@ class _Execution:
                 self._progress(self._reached(step.weight * scale * passed / (len(step.marks) + 1)))
 
         return say
+
+    def _teller(self, step: Step, scale: float) -> Callable[[str, float], None]:
+        """For a long step that knows how far it is."""
+        def tell(text: str, share: float) -> None:
+            if text:
+                self._log.write(f"{_clock()} {self._clean(text)}")
+            self._progress(self._reached(step.weight * scale * share))
+
+        return tell
 
     def _progress(self, percent: int) -> None:
         if percent > self._percent:
@@ -249,7 +258,7 @@ class _Execution:
                 return not self._dom0.volume_exists(back.vg, back.lv)
             case plans.RenameVolume() | plans.ExchangeVolume():
                 return not self._dom0.volume_exists(back.vg, back.source)
-            case plans.WriteFile() | plans.Symlink():
+            case plans.WriteFile() | plans.Symlink() | movesteps.DropAtPeer() | movesteps.StartAgain() | movesteps.TakeBack():
                 return True
             case _:
                 return False
@@ -266,23 +275,26 @@ class _Execution:
         self._log.write(f"{_clock()} undo: {back.why}")
         if isinstance(back, Run):
             self._forget(back)
-        if self._tidy(back.why, lambda: self._pay(back)):
-            self._undone.append(back.why)
-        if not isinstance(back, Run):
+        found: list[str] = []
+        paid = self._tidy(back.why, lambda: found.append(self._pay(back)))
+        if paid:
+            self._undone.append(f"{back.why} ({found[0]})" if found[0] else back.why)
+        if not isinstance(back, Run) and (paid or not isinstance(back, movesteps.TakeBack)):
             self._forget(back)
 
     def _forget(self, back: Step) -> None:
         self._tidy("Write the journal", lambda: self._journal.undo_done(self._job, undo_to_record(back)))
 
-    def _pay(self, step: Step) -> None:
-        """Run an undo step or an error hook; no cancel cuts it short."""
+    def _pay(self, step: Step) -> str:
+        """Run an undo step or an error hook; what it found out, in words. No cancel cuts it short."""
         if isinstance(step, Run):
             self._log.write(f"$ {self._clean(actions.command(step, self._dom0))}")
             actions.run(step, self._dom0, lambda line: self._log.output(self._clean(line)), self._patient)
         elif not isinstance(step, Look | Hold):
-            actions.perform(step, self._dom0, self._journal, self._patient)
+            return actions.perform(step, self._dom0, self._journal, self._patient, lambda text, share: self._log.write(text) if text else None)
+        return ""
 
-    def _tidy(self, why: str, action: Callable[[], None]) -> bool:
+    def _tidy(self, why: str, action: Callable[[], object]) -> bool:
         """Do one cleanup; its failure is logged and kept for the reason, never raised, for others still wait."""
         try:
             action()

@@ -14,6 +14,7 @@ from dtcxen_soap.accountfacts import AccountsFact, KeyFact
 from dtcxen_soap.firstbootfacts import FirstbootFact, NeedFirstboot
 from dtcxen_soap.imagefacts import ImageCache
 from dtcxen_soap.lookfacts import LogPart, NeedJobCounts, NeedJobLog, NeedStates, StateFact
+from dtcxen_soap.movefacts import ArrivalFact, MoveFact, NeedArrival, NeedMove
 from dtcxen_soap.osfacts import BundleFact, OsTypeFact
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples, Sample
 from dtcxen_soap.vps import BootMode, DiskRole, ImageType, IpAddress, MacAddress, Mib, Secret, VpsId
@@ -147,7 +148,7 @@ class NeedLog:
 Need = (
     NeedDisks | NeedDomu | NeedMemory | NeedStarted | NeedRescue | NeedTenancy | NeedKept | NeedInstall | NeedQemu | NeedHooks | NeedIsos | NeedPings
     | NeedOsList | NeedJobs | NeedLog | NeedSamples | NeedRoom | NeedApps | NeedAccounts | NeedKeys | NeedFirstboot
-    | NeedStates | NeedJobCounts | NeedJobLog
+    | NeedStates | NeedJobCounts | NeedJobLog | NeedMove | NeedArrival
 )
 
 # -- Records --------------------------------------------------------------------------------------
@@ -290,7 +291,8 @@ class DomuFact:
     `trouble` says why that is not known: then nothing may be done that a running domU would suffer from.
     `toolstack`: domUs can run on this node at all. `rescue`: what runs is the node's rescue system.
     `lacking` are the disks among `paths` that are not there.
-    `config_*` and `boot` are what the configuration says, None or "" where it says nothing; `kept_config`: one is kept with an earlier system.
+    `config_*` and `boot` are what the configuration says, None or "" where it says nothing; `kept_config`: one is kept with an earlier system,
+    `moved_config`: one of before it moved to another node.
     """
 
     configured: bool
@@ -309,6 +311,7 @@ class DomuFact:
     config_mac: MacAddress | None = None
     config_addresses: tuple[IpAddress, ...] = ()
     kept_config: bool = False
+    moved_config: bool = False
     config_vcpus: int | None = None
     lacking: tuple[str, ...] = ()
 
@@ -473,6 +476,8 @@ class Facts:
     job_counts: Mapping[str, int] = field(default_factory=dict)
     states: tuple[StateFact, ...] = ()
     job_log: LogPart | None = None
+    move: MoveFact = MoveFact()
+    arrival: ArrivalFact = ArrivalFact()
 
     def disk(self, role: DiskRole) -> DiskFact | None:
         """The VPS's root or swap disk, if it has one."""

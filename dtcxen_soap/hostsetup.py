@@ -117,11 +117,13 @@ def node_settings(layout: Layout, port: int, xen: bool) -> dict[str, str]:
     """The settings in which a self-contained node differs from the defaults."""
     state = f"{layout.directory.rstrip('/')}/var/lib/dtc-xen"
     share = f"{layout.directory.rstrip('/')}/usr/share"
+    etc = layout.config.rpartition("/")[0]
     return {
         "listen_address": LISTEN_ADDRESS, "listen_port": str(port), "admin_user": ADMIN,
         "htpasswd_file": layout.htpasswd, "tls_certificate": layout.certificate, "tls_key": layout.key,
         "state_dir": state, "image_cache": f"{state}/images", "iso_library": f"{state}/isos", "provisioning_mount_point": f"{state}/mnt", "ttyssh_home": f"{state}/ttyssh_home",
-        "xen_config_dir": f"{layout.directory.rstrip('/')}/etc/xen", "config_dir": layout.config.rpartition("/")[0],
+        "xen_config_dir": f"{layout.directory.rstrip('/')}/etc/xen", "config_dir": etc,
+        "migrate_key": f"{etc}/migrate_key", "migrate_known_hosts": f"{etc}/migrate_known_hosts",
         "rescue_kernel": f"{state}/rescue/vmlinuz", "rescue_initrd": f"{state}/rescue/initrd.img",
         "os_dir": f"{share}/dtc-xen-os", "app_dir": f"{share}/dtc-xen-app",
         "console_shell": f"{layout.directory.rstrip('/')}/usr/lib/dtcxen-soap/console",

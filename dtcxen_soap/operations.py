@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from dtcxen_soap import accounts, answers, bsd, disks, fsck, hooks, hvm, power, reports, rescue, rollback
+from dtcxen_soap import accounts, answers, bsd, disks, fsck, hooks, hvm, migration, power, reports, rescue, rollback
 from dtcxen_soap import requests as req
 from dtcxen_soap.access import Access, Caller, Role, admit
 from dtcxen_soap.calls import Call, Kind
@@ -57,6 +57,8 @@ OPERATIONS: tuple[Operation, ...] = (
               "Install an operating system on the disks of a VPS; starts a job.", takes_over=True),
     Operation("rollbackVPS", "", req.Rollback, Access.ADMIN, Kind.NOW, rollback.needs, rollback.plan, answers.RolledBack,
               "Bring back the system that the last installation on a VPS replaced; the newer one is kept instead."),
+    Operation("migrateVPS", "", req.Migrate, Access.ADMIN, Kind.JOB, migration.needs, migration.plan, answers.JobStarted,
+              "Move a VPS to another node; starts a job."),
     Operation("fsckVPSpartition", "fsckVPSpartition", req.Fsck, Access.OWNER, Kind.JOB, fsck.needs, fsck.plan, answers.JobStarted,
               "Check the file system on the root disk of a VPS, correcting what is safe to correct; starts a job."),
     Operation("writeXenHVMconf", "writeXenHVMconf", req.HvmConfig, Access.ADMIN, Kind.NOW, hvm.needs, hvm.plan, answers.ConfigWritten,

@@ -16,7 +16,8 @@ def paste(argv: tuple[str, ...]) -> str:
     return " ".join(shlex.quote(word) for word in argv)
 
 
-_SHOWN_APART = {"why", "undo", "destroys", "weight", "may_fail", "steps", "argv", "decide", "content", "judge", "texts", "globs", "heads", "outcomes", "takes", "lock", "made_from"}
+_SHOWN_APART = {"why", "undo", "destroys", "weight", "may_fail", "steps", "argv", "decide", "content", "judge", "texts", "globs", "heads", "outcomes", "takes", "lock", "made_from",
+                "offer", "text", "peer", "transfer"}
 
 
 def _detail(step: Step) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from dtcxen_soap.facts import Member, TreeFact
 from dtcxen_soap.imagesteps import CloneImage, KeepImage, MakingImage, VerifyImage
+from dtcxen_soap.movesteps import AskPeer, DropAtPeer, GiveUp, KeepAtPeer, SendDisk, SendOwner, StartAgain, StartAtPeer, StopDomu, TakeBack
 from dtcxen_soap.onestep import OneStep
 from dtcxen_soap.vps import IpAddress, Mib, Secret, VpsId
 
@@ -435,6 +436,7 @@ Action = (
     | CheckTarball | CheckDigest | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | TreeHostKey | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
     | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow | KeepImage | VerifyImage | CloneImage
+    | AskPeer | DropAtPeer | SendDisk | StopDomu | StartAgain | SendOwner | GiveUp | TakeBack | StartAtPeer | KeepAtPeer
 )
 Step = Action | Hold
 

@@ -273,6 +273,56 @@ def reading(argv: tuple[str, ...]) -> Iterator[IO[bytes]]:
             raise Failed("", f"ended with code {code}", paste(argv))
 
 
+Conversed = subprocess.Popen[bytes]
+"""A command that somebody talks with."""
+
+
+@contextlib.contextmanager
+def conversing(argv: tuple[str, ...], watch: Watch) -> Iterator[Conversed]:
+    """A command with which somebody talks by its standard input and output; its session ends with the block. Failed when it cannot be started.
+
+    What it says on standard error is kept in its pipe, and `last_words` reads it.
+    """
+    try:
+        process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=CLEAN_ENVIRONMENT, cwd="/", start_new_session=True, umask=0o022, bufsize=0)
+    except OSError as error:
+        raise Failed("", f"{argv[0]}: {error.strerror}", paste(argv)) from error
+    with process:
+        watch.started(process.pid, _start_time(process.pid))
+        try:
+            yield process
+        finally:
+            assert process.stdin and process.stdout
+            with contextlib.suppress(OSError):
+                process.stdin.close()
+            process.stdout.close()
+            _leave(process)
+            watch.ended(process.pid)
+
+
+def _leave(process: Conversed) -> None:
+    """A moment to end by itself, since its input has ended."""
+    try:
+        process.wait(TERM_SECONDS)
+    except subprocess.TimeoutExpired:
+        end_session(process.pid, lambda seconds: _pause(process, seconds))
+
+
+def last_words(process: Conversed, seconds: float = 1.0) -> str:
+    """What a command that is ending said on standard error, in one line; as much as its pipe holds."""
+    assert process.stderr
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    os.set_blocking(process.stderr.fileno(), False)
+    try:
+        said = os.read(process.stderr.fileno(), 65536)
+    except OSError:
+        said = b""
+    words = " ".join(said.decode(errors="replace").split())
+    return "".join(character if character.isprintable() else "?" for character in words)[-500:]
+
+
 # -- sessions -----------------------------------------------------------------------------------------
 
 

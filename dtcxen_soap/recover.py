@@ -75,7 +75,8 @@ def _pay(debt: Held | OwedUndo, job: int, dom0: Dom0, journal: Journal, log: Job
         return
     if _due(step, dom0) and not isinstance(step, plans.Look | plans.Hold):
         log.write(f"undo: {step.why}")
-        actions.perform(step, dom0, journal, Following(job, journal))
+        if found := actions.perform(step, dom0, journal, Following(job, journal)):
+            log.write(found)
     journal.undo_done(job, debt.record)
 
 

@@ -257,6 +257,20 @@ class ListIsos(Request):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Migrate(Request):
+    """Move a VPS to another node, or settle a move whose end is not known."""
+
+    vps: VpsId = _parameter(types.VPS, "vps", "vpsid", "The VPS.")
+    to_host: str = _parameter(types.NODE, "toHost", "node", "The node that it moves to, one of migrate_known_hosts.")
+    to_vps: VpsId | None = _parameter(types.VPS, "toVps", "remoteVpsid", "Its number there; the same when absent.", optional=True)
+    copy_first: bool | None = _parameter(types.BOOLEAN, "copyFirst", "", "true: copy once while it still runs, so that it is down for a shorter time.", optional=True)
+    stop_seconds: int | None = _parameter(types.STOP_SECONDS, "stopSeconds", "", "How long its shutdown may take; 180 when absent.", optional=True)
+    force: bool | None = _parameter(types.BOOLEAN, "force", "", "true: end it at once when it has not shut down by then; else nothing is moved.", optional=True)
+    settle: bool | None = _parameter(types.BOOLEAN, "settle", "", "true: end a move that was cut off; the node it went to is asked whose the VPS is.", optional=True)
+    plan_only: bool | None = _parameter(types.BOOLEAN, "planOnly", "", "true: return the steps and change nothing.", optional=True)
+
+
+@dataclass(frozen=True, kw_only=True)
 class PingAll(Request):
     """Ping every address of every configured VPS."""
 

@@ -214,6 +214,10 @@ class Settings:
     onlink_gateway: bool = _setting(_yes_no, "no", "yes: a gateway may lie outside the VPS's networks and is reached on the link.")
     vps_domain: str = _setting(_text(r"[A-Za-z0-9.-]{0,200}", "a domain name"), "", "Domain of host names xenNN; empty: the node's host name.")
 
+    migrate_key: str = _setting(_path, "/etc/dtc-xen/migrate_key", "SSH key (private, without a passphrase) with which VPSes move to other nodes.", group="Moves to other nodes")
+    migrate_known_hosts: str = _setting(
+        _path, "/etc/dtc-xen/migrate_known_hosts", "The nodes that VPSes may move to, with their host keys, as ssh reads them; no others are spoken to.")
+
     hook_timeout_seconds: int = _setting(_number(1, 86400), "300", "Longest time that one hook may take.", group="Hooks, ISOs, accounts")
     firstboot_timeout_seconds: int = _setting(_number(1, 86400), "900", "Longest time that one first-boot snippet may take inside a new VPS.")
     iso_library: str = _setting(_path, "/var/lib/dtc-xen/isos", "The admin's ISOs, which every VPS may boot: files that root owns and nobody else may change.")

@@ -19,6 +19,7 @@ from dtcxen_soap import (
     survey_domu,
     survey_firstboot,
     survey_isos,
+    survey_moves,
     survey_node,
     survey_ostypes,
     survey_programs,
@@ -54,6 +55,7 @@ from dtcxen_soap.firstbootfacts import NeedFirstboot
 from dtcxen_soap.imagefacts import ImageCache
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.lookfacts import NeedJobCounts, NeedJobLog, NeedStates
+from dtcxen_soap.movefacts import NeedArrival, NeedMove
 from dtcxen_soap.perffacts import NeedApps, NeedRoom, NeedSamples
 from dtcxen_soap.ping import Echoes, ping_all
 from dtcxen_soap.settings import Settings
@@ -140,6 +142,10 @@ class Survey:
                 return {"states": survey_states.states(self._dom0, settings, self._busy)}
             case NeedJobLog(job, start):
                 return {"job_log": self._journal.log_part(job, start)}
+            case NeedMove(vps):
+                return {"move": survey_moves.move(self._dom0, settings, vps)}
+            case NeedArrival(files):
+                return {"arrival": survey_moves.arrival(self._dom0, settings, files)}
         assert_never(need)
 
     def _disks(self, vps: VpsId, settings: Settings, named: tuple[str, ...]) -> Found:

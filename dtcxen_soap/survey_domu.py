@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from dtcxen_soap import domus
-from dtcxen_soap.disks import config_path, kept_config_path
+from dtcxen_soap.disks import config_path, kept_config_path, moved_config_path
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.facts import DomuFact
@@ -69,8 +69,9 @@ def _configuration(dom0: Dom0, settings: Settings, vps: VpsId) -> DomuFact:
     """What stands in the configuration, and which of its disks are not there."""
     config = _config(dom0, settings, vps)
     toolstack, kept = domus.has_xen(dom0, settings.toolstack), dom0.exists(kept_config_path(vps, settings))
+    moved = dom0.exists(moved_config_path(vps, settings))
     if config is None:
-        return DomuFact(dom0.exists(config_path(vps, settings)), toolstack=toolstack, kept_config=kept)
+        return DomuFact(dom0.exists(config_path(vps, settings)), toolstack=toolstack, kept_config=kept, moved_config=moved)
     return DomuFact(
-        True, paths=config.paths, toolstack=toolstack, kept_config=kept, config_memory=config.memory, config_mac=config.mac, config_addresses=config.addresses,
+        True, paths=config.paths, toolstack=toolstack, kept_config=kept, moved_config=moved, config_memory=config.memory, config_mac=config.mac, config_addresses=config.addresses,
         config_vcpus=config.vcpus, boot=config.boot, lacking=tuple(path for path in config.paths if path.startswith("/") and not dom0.exists(path)))

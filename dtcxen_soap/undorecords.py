@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from dtcxen_soap.movesteps import DropAtPeer, StartAgain, TakeBack
 from dtcxen_soap.plans import ExchangeFile, ExchangeVolume, RemoveAccount, RemoveFile, RemoveVolume, RenameFile, RenameVolume, Run, Step, Symlink, WriteFile
 
-UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run, RemoveVolume, RenameVolume, ExchangeVolume, RemoveAccount)
+UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run, RemoveVolume, RenameVolume, ExchangeVolume, RemoveAccount, DropAtPeer, StartAgain, TakeBack)
 
 
 def undo_to_record(step: Step) -> dict[str, Any]:

@@ -88,6 +88,13 @@ def _int(text: str, settings: Settings) -> int:
     return int(text)
 
 
+def _node(text: str, settings: Settings) -> str:
+    port = text.rpartition(":")[2] if ":" in text and not text.endswith("]") else "22"
+    if not 1 <= int(port) <= 65535:
+        raise ValueError("no port number")
+    return text.lower()
+
+
 def _words(text: str) -> list[str]:
     return [word for word in re.split(r"[\s,]+", text) if word]
 
@@ -249,6 +256,9 @@ VNC_PASSWORD = _string(
     "VncPassword", "1 to 8 printable ASCII characters, which is all that VNC compares; no_vnc: none", "[!-~]+",
     lambda text, s: None if text == "no_vnc" else Secret(text), 8)
 BOOT_FROM = _string("BootFrom", "hdd, or the name of one of the VPS's ISOs", "[^\\x00-\\x1f\\x7f-\\x9f/]+", lambda text, s: text)
+NODE = _string(
+    "Node", "a host name or address, with :port where it is not 22 (an IPv6 address in brackets)",
+    "([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?", _node, 255)
 HOSTNAME = _string(
     "HostName", "a host name of letters, digits, dots and hyphens",
     "[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?(\\.[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?)*", lambda text, s: text.lower(), 253)
@@ -267,6 +277,7 @@ DISK_SIZE = _integer("DiskSizeMib", lambda s: s.vps_disk_min_mib, lambda s: s.vp
 SWAP_SIZE = _integer("SwapSizeMib", lambda s: 0, lambda s: s.vps_swap_max_mib, "MiB", _mib)
 RAM_SIZE = _integer("RamSizeMib", lambda s: s.vps_ram_min_mib, lambda s: s.vps_ram_max_mib, "MiB", _mib)
 TIMEOUT_MS = _integer("TimeoutMs", lambda s: 10, lambda s: 60000, "milliseconds", _int)
+STOP_SECONDS = _integer("StopSeconds", lambda s: 1, lambda s: 3600, "seconds", _int)
 ECHO_COUNT = _integer("EchoCount", lambda s: 1, lambda s: 20, "echo requests", _int)
 LINE_COUNT = _integer("LineCount", lambda s: 0, lambda s: 1000000, "lines (0: all)", _int)
 BYTE_OFFSET = _integer("ByteOffset", lambda s: 0, lambda s: 1 << 40, "bytes", _int)

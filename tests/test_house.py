@@ -17,22 +17,23 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "logfields", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "lookfacts", "facts", "machinefacts",
-         "settings", "onestep", "imagesteps", "plans", "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
+WORDS = ("errors", "vps", "logfields", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "lookfacts", "movewords", "movefacts",
+         "facts", "machinefacts", "settings", "onestep", "imagesteps", "movesteps", "plans", "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
 LAYERS = {
     "words": WORDS,
     "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "firstboot", "cloudseed", "seeddisk", "fsck", "hvm", "bsd", "rollback", "rescueseed",
-             "rescue", "rescuesystem", "diskimages", "partitions", "pack", "ovm", "reports", "perfdata", "power", "isoquota",
+             "rescue", "rescuesystem", "arrival", "migration", "diskimages", "partitions", "pack", "ovm", "reports", "perfdata", "power", "isoquota",
              "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
     "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy",
              "shadow", "sparsefiles", "tarballs", "imagemounts", "staging", "packing",
              "hostkeys", "ramdisk", "claims", "terminals", "qmp",
-             "dom0", "passwords", "certificates", "joblog", "journal", "servicemanager", "journald", "ping", "domus", "consoles", "bootwatch", "survey", "sampler"),
+             "dom0", "passwords", "certificates", "joblog", "journal", "servicemanager", "journald", "ping", "domus", "consoles", "bootwatch",
+             "blocks", "movepipe", "movepeer", "moving", "survey", "sampler"),
     "engine": ("actions", "execute", "recover", "workers", "jobs"),
     "catalogue": ("operations",),
-    "shells": ("wire", "daemonlog", "daemon", "cli", "__main__"),
+    "shells": ("wire", "daemonlog", "daemon", "receiver", "cli", "__main__"),
 }
 FAMILIES = ("cli", "survey")
 """Rooms of several files, split by noun: survey_disks.py is part of the room survey."""
@@ -47,9 +48,10 @@ MAY_IMPORT = {
 }
 REACHES_ACROSS = {"install.reinstall", "install.byhand", "install.rootdisk", "install.network",
                   "install.firstboot", "install.clouddata", "install.appliance", "accounts", "disks", "stores", "volumes", "power", "fsck",
-                  "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "pack", "ovm", "upgrade.owners", "upgrade.machine"}
+                  "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "pack", "ovm", "arrival", "migration", "upgrade.owners",
+                  "upgrade.machine"}
 """Planners that compose those of other packages."""
-READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch", "imagemounts", "staging", "packing"}
+READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch", "imagemounts", "staging", "packing", "moving"}
 """Rooms of the edge that use a tool's pure half: its command lines, and what its answers say."""
 
 OWNERS = {
@@ -62,7 +64,7 @@ OWNERS = {
     "ctypes": ("confine", "mounts", "goldenimages", "tree", "treecopy", "processes"),
     "signal": ("processes", "confine", "daemon", "cli"),
     "sqlite3": ("journal",),
-    "threading": ("workers", "jobs", "journal"),
+    "threading": ("workers", "jobs", "journal", "receiver"),
     "concurrent": ("jobs", "goldenimages", "hostkeys", "wire", "daemon"),
     "asyncio": (),
     "socket": ("ping", "qmp", "servicemanager", "journald", "daemon"),

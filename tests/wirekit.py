@@ -71,6 +71,7 @@ SAMPLES = {
     "Gateway": "192.0.2.1", "NameServers": "192.0.2.53,2001:db8::53", "ImageType": "vbd", "BootMode": "pvh-grub", "Flag": "true", "DiskSizeMib": "1024",
     "SwapSizeMib": "128", "RamSizeMib": " 256 ", "TimeoutMs": "1000", "EchoCount": "1", "LineCount": "20", "JobId": "7", "ByteOffset": "0", "RowLimit": "5",
     "Addresses": "192.0.2.10 2001:db8::2", "VncPassword": "s3cr&t", "BootFrom": "a.iso", "Firmware": "uefi", "BsdKernel": "install",
+    "Node": "node2.example.org:2222", "StopSeconds": "60",
     "SoapPassword": "s3cr&t", "UserData": "#!/bin/sh\necho s3cr&t", "SshKeys": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ owner@example.org",
 }
 

@@ -14,6 +14,7 @@ from dtcxen_soap.execute import execute
 from dtcxen_soap.guestnet import resolvconf
 from dtcxen_soap.install.contract import script_argv
 from dtcxen_soap.journal import Journal
+from dtcxen_soap.movesteps import GiveUp, StopDomu
 from dtcxen_soap.operations import Form
 from dtcxen_soap.plans import AllocateFile, Mounted, MustBeFree, Plan, RemoveVolume, RenameVolume, Run, TreeWrite, walk
 from dtcxen_soap.processes import Ran
@@ -135,7 +136,11 @@ TOUCHES_DISKS = [form for form in CHANGING if form.operation.name not in WITHOUT
 
 @pytest.mark.parametrize("form", TOUCHES_DISKS, ids=lambda form: form.name)
 def test_defect_18_nothing_touches_the_disks_of_a_running_domu(form: Form) -> None:
-    """mkfs, lvremove -f and fsck.ext3 ran without asking whether the domU was down."""
+    """mkfs, lvremove -f and fsck.ext3 ran without asking whether the domU was down. A move shuts it down itself, and looks."""
+    if form.operation.name == "migrateVPS":
+        kinds = [type(step) for step in decided(form.name, words(form), RUNNING).steps]
+        assert kinds.index(StopDomu) < kinds.index(MustBeFree) < kinds.index(GiveUp)
+        return
     with pytest.raises((Busy, Failed), match="running"):
         decided(form.name, words(form), RUNNING)
 

@@ -30,6 +30,7 @@ from dtcxen_soap.facts import (
     VolumeGroup,
 )
 from dtcxen_soap.install.debootstrap import COMMANDS, DEBIAN_KEYRING
+from dtcxen_soap.movefacts import MoveFact
 from dtcxen_soap.operations import Form, forms, prepare
 from dtcxen_soap.plans import Hold, Look, Plan, Run, Step, WriteFile
 from dtcxen_soap.settings import Settings, load
@@ -73,7 +74,7 @@ kernel = "/boot/vmlinuz-6.1.0"
 ramdisk = "/boot/initrd.img-6.1.0"
 memory = 128
 root = "/dev/xvda ro"
-disk = ["format=raw, vdev=xvda, access=w, target=/dev/vg-a/xen01"]
+disk = ["format=raw, vdev=xvda, access=w, target=/dev/vg-a/xen01", "format=raw, vdev=xvdb, access=w, target=/dev/vg-a/xen01swap"]
 """
 FACTS = Facts(
     now=NOW, disks=(ROOT, SWAP), room=Room(100 * GIB), lvm=LvmFact((VolumeGroup("vg-a", 100 * GIB, 4 * MIB),)), tenancy=TenancyFact(3), node=NODE,
@@ -82,7 +83,7 @@ FACTS = Facts(
     rescue=RescueFact("/s/rescue/vmlinuz", "/s/rescue/initrd.img", "/x/xen01.rescue", "", "/s/rescue/xen01.seed", Secret("abcd-efgh"), (), CONFIG, True),
     qemu=QemuFact("/usr/libexec/xen-qemu-system-i386", True, True),
     accounts=AccountsFact({name: AccountFact(name, 2000, "xenusers", "/homes/xen01", "/bin/sh") for name in ("xen01", "xen01-iso")}, "xen01 ALL", True, True),
-    keys=(KeyFact("SHA256:abc"),),
+    keys=(KeyFact("SHA256:abc"),), move=MoveFact("ab" * 16, CONFIG, True, ("ssh-ed25519 AAAA",), Secret("$6$console-hash"), Secret("$2b$soap-hash"), "node:/s"),
     isos=(IsoFact("a.iso", 5 * MIB, NOW, "/homes/xen01/iso/a.iso"), IsoFact(HOSTILE_ISO, MIB, NOW, f"/homes/xen01/iso/{HOSTILE_ISO}")))
 EMPTY = dataclasses.replace(FACTS, disks=(), kept=(), accounts=AccountsFact(), domu=DomuFact(False, toolstack=True))
 """The same node before VPS 01 had anything."""
@@ -103,7 +104,7 @@ SCENES = (FACTS, RUNNING, EMPTY)
 
 def words(form: Form) -> dict[str, str]:
     """A good value for each parameter of a form."""
-    return {item.name(form.old): SAMPLES[item.type.name] for item in form.parameters if not item.rpc_only and item.field != "plan_only"}
+    return {item.name(form.old): SAMPLES[item.type.name] for item in form.parameters if not item.rpc_only and item.field not in ("plan_only", "settle")}
 
 
 def decided(name: str, given: dict[str, str], facts: Facts = FACTS, settings: Settings = SETTINGS) -> Any:

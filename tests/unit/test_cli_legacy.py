@@ -76,7 +76,7 @@ def test_every_name_is_a_program_of_the_package() -> None:
 def test_each_has_help(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli_legacy.main((name, "--help")) == 0
     out = capsys.readouterr().out
-    assert out.startswith(f"usage: {name}") and ("--plan" in out) == (name != "dtc-xen_migrate")
+    assert out.startswith(f"usage: {name}") and "--plan" in out
 
 
 def test_another_name_is_none_of_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -222,8 +222,11 @@ def test_the_client_only_says_what_it_would_call(typed: Typed) -> None:
     assert typed.out == "would call changeVPSsoapPassword of n vpsname='01' password=(redacted)\n" and not typed.node.doors
 
 
-def test_who_moves_a_vps_is_told_that_nothing_was_done(typed: Typed) -> None:
-    assert typed("dtc-xen_migrate", "01", "node2") == 1 and "nothing was done" in typed.err and not typed.node.calls
+def test_a_vps_moves_by_the_daemon_to_the_third_words_number(typed: Typed) -> None:
+    assert typed("dtc-xen_migrate", "01", "node2", "07") == 0
+    assert typed.node.calls[0] == ("migrateVPS", [("vps", "01"), ("toHost", "node2"), ("toVps", "07")])
+    assert typed("dtc-xen_migrate", "01", "-oProxyCommand=id") == 1 and "dtc-xen_migrate: node: '-oProxyCommand=id'" in typed.err
+    assert typed("dtc-xen_migrate", "node2") == 2 and "node: missing" in typed.err
 
 
 def test_the_login_shell_becomes_the_console_program_with_the_same_words(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

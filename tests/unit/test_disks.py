@@ -126,14 +126,16 @@ def test_kill_removes_all_that_the_vps_has_and_no_other_vps():
     plan = disks.plan_kill(KILL, SETTINGS, facts(root(False), swap(), kept=(kept,), leftovers=(Leftover("/m/xen01.img.new"),), domu=DomuFact(True)))
     assert isinstance(plan, Plan)
     removed = [step.path for step in walk(plan.steps) if isinstance(step, RemoveFile)]
-    assert removed == ["/x/auto/xen01", "/x/xen01", "/x/xen01.previous", "/x/xen01.kept", "/x/xen01.new", "/x/xen01.old", "/x/xen01.failed",
+    assert removed == ["/x/auto/xen01", "/x/xen01", "/x/xen01.previous", "/x/xen01.kept",
+                       "/x/xen01.moved", f"{SETTINGS.state_dir}/moves/xen01.leaving", "/x/xen01.arriving", f"{SETTINGS.state_dir}/moves/xen01.arriving",
+                       "/x/xen01.new", "/x/xen01.old", "/x/xen01.failed",
                        f"{SETTINGS.ttyssh_home}/.isos/xen01.iso", f"{SETTINGS.state_dir}/screens/xen01.vnc",
                        "/x/xen01.rescue",
                        f"{SETTINGS.state_dir}/rescue/xen01.seed", "/x/xen01.single",
                        f"{SETTINGS.state_dir}/seeds/xen01.iso", f"{SETTINGS.state_dir}/seeds/xen01.told", "/m/xen01.img", "/m/xen01.swap.img", kept.path, "/m/xen01.img.new"]
     assert all(step.destroys for step in plan.steps if isinstance(step, RemoveFile) and step.path.startswith("/m/"))
     assert any(isinstance(step, NextTenancy) for step in plan.steps)
-    assert plan.answer == DisksRemoved(tuple(removed[14:]))
+    assert plan.answer == DisksRemoved(tuple(removed[18:]))
 
 
 def test_kill_twice_is_fine():

@@ -33,6 +33,7 @@ from dtcxen_soap.facts import (
 )
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.lookfacts import NeedJobLog
+from dtcxen_soap.movefacts import NeedArrival
 from dtcxen_soap.perffacts import NeedSamples
 from dtcxen_soap.ping import Echoes
 from dtcxen_soap.settings import load
@@ -161,7 +162,7 @@ def test_every_need_is_filled(scene: Scene) -> None:
     scene.dom0.answers |= {xl.LIST: (DATA / "xl-list-4.17-dom0-only.txt").read_text(), xl.INFO: (DATA / "xl-info-4.17-no-domu.txt").read_text()}
     scene.survey.replace_settings(dataclasses.replace(scene.settings, toolstack="xl"))
     scene.dom0.answers["ssh-keygen"] = "256 SHA256:abc no comment (ED25519)"
-    given = {NeedInstall: ("debian",), NeedLog: (1,), NeedKeys: (("ssh-ed25519 AAAA",),), NeedSamples: (64,), NeedJobLog: (1, 0)}
+    given = {NeedInstall: ("debian",), NeedLog: (1,), NeedKeys: (("ssh-ed25519 AAAA",),), NeedSamples: (64,), NeedJobLog: (1, 0), NeedArrival: (("/boot/vmlinuz",),)}
     for kind in get_args(facts.Need):
         needs_vps = "vps" in kind.__dataclass_fields__ and kind is not NeedJobs
         more = {NeedHooks: ("reinstallOS",), NeedPings: (100, 1)}.get(kind, given.get(kind, ()))
