@@ -16,7 +16,7 @@ from dtcxen_soap.journal import Held, Journal
 from dtcxen_soap.planprint import paste
 
 Plain = (
-    plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RenameFile | plans.ExchangeFile | plans.PinFile | plans.Symlink
+    plans.WriteFile | plans.MakeDirectory | plans.AllocateFile | plans.RemoveFile | plans.RemoveDirectory | plans.RenameFile | plans.ExchangeFile | plans.PinFile | plans.Symlink
     | plans.BlockVps | plans.NextTenancy | plans.CheckTarball | plans.CheckDigest | plans.TreeWrite | plans.TreeRemove | plans.TreeSymlink
     | plans.TreeDirectory | plans.TreeCopy | plans.TreeCopyFile | plans.TreePassword | plans.TreeHostKey
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
@@ -44,6 +44,8 @@ def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch, told: movin
             dom0.allocate_file(step.path, step.size.bytes, step.sparse, step.mode)
         case plans.RemoveFile():
             dom0.remove_file(step.path)
+        case plans.RemoveDirectory():
+            return "" if dom0.remove_directory(step.path) else f"{step.path} is not empty and stays"
         case plans.RenameFile():
             dom0.rename_file(step.source, step.target)
         case plans.ExchangeFile():

@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from dtcxen_soap import __version__, cli_audit, cli_call, cli_completion, cli_doctor, cli_init, cli_look, cli_migrate, cli_node, cli_pack, cli_plan, cli_rescue
+from dtcxen_soap import __version__, cli_audit, cli_call, cli_completion, cli_doctor, cli_init, cli_look, cli_migrate, cli_node, cli_pack, cli_plan, cli_rescue, cli_setup_host
 from dtcxen_soap.cli_console import FAILED, INTERRUPTED, UNREACHABLE, USAGE, Parser, Unreachable, UsageError, complain
 from dtcxen_soap.errors import DtcxenError, Failed, Misconfigured, Refused
 
@@ -33,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
     made = Parser(prog="dtcxen", description="The node daemon of the DTC hosting panel, and its client.", epilog=_EXAMPLES)
     made.add_argument("--version", action="version", version=f"dtcxen {__version__}")
     commands = made.add_subparsers(metavar="COMMAND", required=True)
-    for module in (cli_init, cli_node, cli_doctor, cli_look, cli_audit, cli_plan, cli_call, cli_migrate, cli_rescue, cli_pack, cli_completion):
+    for module in (cli_init, cli_setup_host, cli_node, cli_doctor, cli_look, cli_audit, cli_plan, cli_call, cli_migrate, cli_rescue, cli_pack, cli_completion):
         module.add_to(commands)
     return made
 

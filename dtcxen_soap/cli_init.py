@@ -50,11 +50,11 @@ def run(options: argparse.Namespace) -> int:
         layout = Layout(os.path.abspath(options.directory))
     except ValueError as error:
         raise UsageError(str(error)) from None
-    _refuse_strangers(layout, dom0)
+    refuse_strangers(layout, dom0)
     present = frozenset(path for path in (*layout.files, *layout.directories) if dom0.exists(path))
-    material = _material(layout, hostsetup.lacking(layout, present), options.admin_password_file, dom0)
+    made_now = material(layout, hostsetup.lacking(layout, present), options.admin_password_file, dom0)
     port = DEFAULT_PORT if options.port is None else options.port
-    steps = hostsetup.plan(layout, present, material, port, _is_dom0(dom0))
+    steps = hostsetup.plan(layout, present, made_now, port, _is_dom0(dom0))
     for step in steps:
         if isinstance(step, MakeDirectory):
             dom0.make_directory(step.path, step.mode)
@@ -65,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
     return OK
 
 
-def _refuse_strangers(layout: Layout, dom0: Dom0) -> None:
+def refuse_strangers(layout: Layout, dom0: Dom0) -> None:
     """A directory that somebody else may change is no place for keys: a link there could lead us anywhere."""
     for path in layout.directories:
         if dom0.exists(path):
@@ -78,7 +78,7 @@ def _is_dom0(dom0: Dom0) -> bool:
     return dom0.exists(_XEN) and "control_d" in dom0.read_text(_XEN)
 
 
-def _material(layout: Layout, lacking: Lacking, password_file: str | None, dom0: Dom0) -> Material:
+def material(layout: Layout, lacking: Lacking, password_file: str | None, dom0: Dom0) -> Material:
     """Passwords, hashes, keys and certificates, for what is lacking only; each costs time or chance."""
     from dtcxen_soap import certificates, passwords
     password = Secret("")

@@ -281,6 +281,13 @@ def _target(command: Command, address: str) -> SplitResult:
     raise _wrong_usage(command, "the first word is no address, expected https://USER:PASSWORD@HOST:8089/")
 
 
+def _finish_install(command: Command, options: argparse.Namespace, words: list[str]) -> int:
+    """The original made the console's rule of sudo, sshd's rule and a link, unasked; its heir tells what it does, and keeps a record."""
+    if words:
+        raise _wrong_usage(command, f"{words[0]!r} is one word too many")
+    return cli.main(["setup-host", *(() if options.plan else ("--yes",))])
+
+
 def _console(command: Command, options: argparse.Namespace, words: list[str]) -> int:
     """The login shell of console users of old nodes: what they get is the console program of today, which takes no words."""
     if not os.access(CONSOLE, os.X_OK):
@@ -306,5 +313,6 @@ COMMANDS: tuple[Command, ...] = (
             "Write the configuration of a guest that installs itself. That of any other is written by its installation.", _by_flags),
     Command("dtc-xen-client", "https://USER:PASSWORD@HOST:8089/ METHOD [ARGUMENT...]", "Call a daemon, old or new names, arguments in order; does not wait for jobs.", _client),
     Command("dtc-xen_userconsole", "", "The console of the VPS whose user calls it.", _console),
+    Command("dtc-xen_finish_install", "", "Make whatever this machine lacks to be a node, as dtcxen setup-host --yes.", _finish_install),
     Command("dtc-xen_migrate", "vpsid node [remoteVpsid]", "Move a VPS to another node, by ssh with migrate_key; it is started there if it ran.", _by_position, "migrateVPS"),
 )

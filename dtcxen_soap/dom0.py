@@ -118,6 +118,10 @@ class Dom0:
         """Remove a file or link; fine when it is gone."""
         nodefiles.remove(path)
 
+    def remove_directory(self, path: str) -> bool:
+        """Whether it is gone: one that is not empty stays."""
+        return nodefiles.remove_directory(path)
+
     def rename_file(self, source: str, target: str) -> None:
         """Rename a file, parents of the target made; FileExistsError when `target` is there."""
         nodefiles.rename(source, target)
@@ -299,6 +303,10 @@ class Dom0:
     def check_tarball(self, path: str, judge: Callable[[Iterable[Any]], str], watch: Watch | None = None) -> None:
         """Let `judge` see every member (facts.Member); Failed with its text when it says one, or when the archive is damaged."""
         tarballs.check(path, judge, watch or Unwatched())
+
+    def digest(self, path: str) -> str:
+        """The SHA-256 of a file, in hexadecimal digits."""
+        return nodefiles.digest(path, Unwatched().cancelled)
 
     def check_digest(self, path: str, sha256: str, watch: Watch | None = None, keep: bool = False) -> None:
         """Failed, and the file is gone unless `keep`, when this is not the SHA-256 of all that is in it."""

@@ -250,7 +250,7 @@ class _Execution:
     def _harmless_before(self, back: Step) -> bool:
         """Whether `back` is right no matter how far its step got: what it removes or moves is not there before the step."""
         match back:
-            case plans.RemoveFile():
+            case plans.RemoveFile() | plans.RemoveDirectory():
                 return not self._dom0.exists(back.path)
             case plans.RenameFile() | plans.ExchangeFile():
                 return not self._dom0.exists(back.source)

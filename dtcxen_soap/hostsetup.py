@@ -141,16 +141,21 @@ def _directory(layout: Layout, path: str) -> MakeDirectory:
 
 def plan(layout: Layout, present: Collection[str], material: Material, port: int, xen: bool) -> tuple[SetupStep, ...]:
     """Steps that make whatever is not there. Nothing outside the directory, nothing that is there is written again."""
+    return steps(layout, present, material, settings.render(node_settings(layout, port, xen)))
+
+
+def steps(layout: Layout, present: Collection[str], material: Material, config: str) -> tuple[SetupStep, ...]:
+    """The same with the text of the settings."""
     wanted = lacking(layout, present)
-    steps: list[SetupStep] = [_directory(layout, path) for path in layout.directories if path not in present]
+    made: list[SetupStep] = [_directory(layout, path) for path in layout.directories if path not in present]
 
     def write(needed: bool, why: str, path: str, content: str | Secret) -> None:
         if needed:
-            steps.append(WriteFile(why=why, path=path, content=content, mode=PRIVATE_FILE))
+            made.append(WriteFile(why=why, path=path, content=content, mode=PRIVATE_FILE))
 
     write(wanted.key, "Make the service's private key.", layout.key, material.key)
     write(wanted.certificate, "Make a certificate signed by that key itself.", layout.certificate, material.certificate)
     write(wanted.password, "Keep the admin's password where only root reads it.", layout.password, Secret(material.password.reveal() + "\n"))
     write(wanted.htpasswd, "Let the admin sign in.", layout.htpasswd, Secret(f"{ADMIN}:{material.password_hash}\n"))
-    write(layout.config not in present, "Write the settings, last: a node that has them is whole.", layout.config, settings.render(node_settings(layout, port, xen)))
-    return tuple(steps)
+    write(layout.config not in present, "Write the settings, last: a node that has them is whole.", layout.config, config)
+    return tuple(made)

@@ -98,6 +98,20 @@ def remove(path: str) -> None:
     _sync_directory(path)
 
 
+def remove_directory(path: str) -> bool:
+    """Remove a directory unless anything is in it; whether it is gone."""
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return True
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.EBUSY):
+            raise
+        return False
+    _sync_directory(path)
+    return True
+
+
 def rename(source: str, target: str) -> None:
     """Rename a file, the target's parents made; FileExistsError when the target is there.
 

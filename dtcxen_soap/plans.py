@@ -97,6 +97,12 @@ class RemoveFile(OneStep):
 
 
 @dataclass(frozen=True, kw_only=True)
+class RemoveDirectory(OneStep):
+    """Remove a directory of the node if nothing is in it; else it stays, and the outcome tells. Fine when it is gone."""
+    path: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class RenameFile(OneStep):
     """Rename a file of the node, parents of the target made; fails if the target exists."""
 
@@ -432,7 +438,7 @@ class ServicesOff(OneStep):
 
 Hold = Mounted | ServicesOff | MakingImage
 Action = (
-    Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
+    Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RemoveDirectory | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
     | CheckTarball | CheckDigest | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | TreeHostKey | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
     | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow | KeepImage | VerifyImage | CloneImage

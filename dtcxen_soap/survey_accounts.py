@@ -57,7 +57,7 @@ def _lacking(dom0: Dom0, settings: Settings) -> list[str]:
     found = [f"the node lacks {', '.join(absent)}: install the packages"] if absent else []
     if not _safe(dom0, settings.console_shell, program=True):
         found.append(f"the console's login shell {settings.console_shell} is not there, or not root's alone")
-    if not all(_sshd_knows(dom0, group) for group in (accounts.GROUP, accounts.UPLOAD_GROUP)):
+    if not sshd_knows(dom0):
         found.append(f"sshd is not told what the groups {accounts.GROUP} and {accounts.UPLOAD_GROUP} may do: put dtcxen's dtc-xen.conf into {SSHD_PARTS}")
     path = settings.ttyssh_home
     while path not in ("/", ""):
@@ -67,11 +67,11 @@ def _lacking(dom0: Dom0, settings: Settings) -> list[str]:
     return found
 
 
-def _sshd_knows(dom0: Dom0, group: str) -> bool:
-    """Whether sshd has a block for the group: without it, forwarding would be open, and SFTP the way to all that others may read. No sshd is fine."""
+def sshd_knows(dom0: Dom0) -> bool:
+    """Whether sshd has blocks for both groups: without, forwarding would be open, and SFTP the way to all that others may read. No sshd is fine."""
     texts = [_text(dom0, SSHD), *(_text(dom0, f"{SSHD_PARTS}/{name}") for name in dom0.listdir(SSHD_PARTS) if name.endswith(".conf"))]
-    block = re.compile(rf"^\s*Match\s+Group\s+{group}\s*$", re.IGNORECASE | re.MULTILINE)
-    return not dom0.exists(SSHD) or any(block.search(text) for text in texts)
+    blocks = (re.compile(rf"^\s*Match\s+Group\s+{group}\s*$", re.IGNORECASE | re.MULTILINE) for group in (accounts.GROUP, accounts.UPLOAD_GROUP))
+    return not dom0.exists(SSHD) or all(any(block.search(text) for text in texts) for block in blocks)
 
 
 def _safe(dom0: Dom0, path: str, *, program: bool) -> bool:

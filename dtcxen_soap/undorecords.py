@@ -6,9 +6,11 @@ import dataclasses
 from typing import Any
 
 from dtcxen_soap.movesteps import DropAtPeer, StartAgain, TakeBack
-from dtcxen_soap.plans import ExchangeFile, ExchangeVolume, RemoveAccount, RemoveFile, RemoveVolume, RenameFile, RenameVolume, Run, Step, Symlink, WriteFile
+from dtcxen_soap.plans import ExchangeFile, ExchangeVolume, RemoveAccount, RemoveDirectory, RemoveFile, RemoveVolume, RenameFile, RenameVolume, Run, Step, Symlink, WriteFile
 
-UNDO_KINDS = (RemoveFile, RenameFile, ExchangeFile, WriteFile, Symlink, Run, RemoveVolume, RenameVolume, ExchangeVolume, RemoveAccount, DropAtPeer, StartAgain, TakeBack)
+UNDO_KINDS = (
+    RemoveFile, RemoveDirectory, RenameFile, ExchangeFile, WriteFile, Symlink, Run, RemoveVolume, RenameVolume, ExchangeVolume, RemoveAccount, DropAtPeer, StartAgain,
+    TakeBack)
 
 
 def undo_to_record(step: Step) -> dict[str, Any]:

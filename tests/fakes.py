@@ -263,6 +263,13 @@ class ScriptedDom0(Dom0):
         self._note("remove_file", path)
         self.memory.forget(path)
 
+    def remove_directory(self, path: str) -> bool:
+        self._note("remove_directory", path)
+        if any(name.startswith(f"{path}/") for name in self.memory.names()):
+            return False
+        self.memory.directories.discard(path)
+        return True
+
     def rename_file(self, source: str, target: str) -> None:
         self._note("rename_file", source, target)
         self._must_be_new(target)
@@ -468,6 +475,12 @@ class ScriptedDom0(Dom0):
         self._note("check_tarball", path)
         if verdict := judge(self.members.get(path, ())):
             raise Failed("", verdict)
+
+    def digest(self, path: str) -> str:
+        self._note("digest", path)
+        if path not in self.memory.files:
+            raise _missing(path)
+        return hashlib.sha256(self.memory.files[path]).hexdigest()
 
     def check_digest(self, path: str, sha256: str, watch: Watch | None = None, keep: bool = False) -> None:
         self._note("check_digest", path, sha256)

@@ -18,14 +18,14 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
 WORDS = ("errors", "vps", "logfields", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "lookfacts", "movewords", "movefacts",
-         "facts", "machinefacts", "settings", "onestep", "imagesteps", "movesteps", "plans", "planprint", "undorecords", "answers", "valuetypes", "requests", "calls")
+         "facts", "machinefacts", "settings", "onestep", "imagesteps", "movesteps", "plans", "planprint", "undorecords", "hostfacts", "answers", "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
 LAYERS = {
     "words": WORDS,
     "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "firstboot", "cloudseed", "seeddisk", "fsck", "hvm", "bsd", "rollback", "rescueseed",
              "rescue", "rescuesystem", "arrival", "migration", "diskimages", "partitions", "pack", "ovm", "reports", "perfdata", "power", "isoquota",
-             "accounts", "hooks", "hostsetup", "xen", "guestnet", "install", "upgrade"),
+             "accounts", "hooks", "hostsetup", "interfaces", "hostplan", "xen", "guestnet", "install", "upgrade"),
     "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy",
              "shadow", "sparsefiles", "tarballs", "imagemounts", "staging", "packing",
              "hostkeys", "ramdisk", "claims", "terminals", "qmp",
@@ -48,7 +48,7 @@ MAY_IMPORT = {
 }
 REACHES_ACROSS = {"install.reinstall", "install.byhand", "install.rootdisk", "install.network",
                   "install.firstboot", "install.clouddata", "install.appliance", "accounts", "disks", "stores", "volumes", "power", "fsck",
-                  "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "pack", "ovm", "arrival", "migration", "upgrade.owners",
+                  "configfile", "cloudseed", "seeddisk", "hvm", "bsd", "rollback", "rescue", "rescuesystem", "pack", "ovm", "arrival", "migration", "hostplan", "upgrade.owners",
                   "upgrade.machine"}
 """Planners that compose those of other packages."""
 READS_PARSERS = {"survey", "sampler", "logicalvolumes", "domus", "consoles", "bootwatch", "imagemounts", "staging", "packing", "moving"}

@@ -22,7 +22,7 @@ GOOD = ("vps=01", "diskSizeMib=2048", "swapSizeMib=256")
 
 def test_every_command_has_help_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
     assert help_of(capsys, "--help").count("dtcxen ") > 3
-    for command in ("init", "serve", "check", "doctor", "wsdl", "plan", "call", "states", "jobs", "log", "cancel", "audit", "completion"):
+    for command in ("init", "setup-host", "serve", "check", "doctor", "wsdl", "plan", "call", "states", "jobs", "log", "cancel", "audit", "completion"):
         assert f"\n  dtcxen {command} " in help_of(capsys, command, "--help"), command
 
 

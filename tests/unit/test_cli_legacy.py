@@ -14,7 +14,8 @@ from dtcxen_soap.settings import load
 
 NAMES = {
     "dtc_setup_vps_disk", "dtc_kill_vps_disk", "dtc_reinstall_os", "dtc_write_xenhvm_conf", "dtc_change_bsd_kernel", "dtc-xen-volgroup", "dtc-xen-ping-all-ips",
-    "dtc-xen_domU_gen_xen_conf", "dtc-xen-client", "dtc-xen_userconsole", "dtc-xen_migrate"}
+    "dtc-xen_domU_gen_xen_conf", "dtc-xen-client", "dtc-xen_userconsole", "dtc-xen_finish_install",
+    "dtc-xen_migrate"}
 REINSTALL = ("-vpsid", "01", "-ram", "512", "-nic", "192.0.2.10,255.255.255.0,192.0.2.255", "-nic", "192.0.2.11/24", "-os", "debian", "-gw", "192.0.2.1",
              "-dns", "192.0.2.53,192.0.2.54")
 

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ class Lab(Machine):
         self.url = f"https://127.0.0.1:{self.daemon_port}/"
         self._session: requests.Session | None = None
         self._service: Any = None
+        self._faults = 0
 
     # -- the project in dom0 ----------------------------------------------------------------------
 
@@ -201,10 +202,11 @@ class Lab(Machine):
         Asked twice, and counted as a retry, where Xen tells that the domU died of a triple fault: QEMU's emulation of
         nested virtualisation was seen to hand a guest the hypervisor's own registers. Paravirtual guests never need it.
         """
-        faults = self.triple_faults()
+        self._faults = self.triple_faults()
         job = self.reinstall(vps, password, start=True, **more)
         record = self.wait(job, 1500)
-        if record.state == "failed" and self.triple_faults() > faults:
+        if record.state == "failed" and self.triple_faults() > self._faults:
+            self._faults = self.triple_faults()
             self.retries += 1
             self.client().destroyVPS(vps=f"{vps:02d}")
             job = self.reinstall(vps, password, start=True, **more)
@@ -243,18 +245,29 @@ class Lab(Machine):
 
     @contextmanager
     def signed_in(self, vps: int, password: str) -> Iterator[boot.Console]:
-        """Root's shell on the VPS's console."""
-        process = self.spawn(f"exec xl console {VpsId(vps).name}")
-        console = boot.Console(process)
-        try:
-            time.sleep(1)
-            console.type("")
-            console.log_in(password, 60)
+        """Root's shell on the VPS's console; waited for anew, and counted as a retry, when the domU has died of a triple fault meanwhile and starts again."""
+        with ExitStack() as opened:
+            try:
+                console = self._logged_in(vps, password, 60, opened)
+            except AssertionError:
+                if self.triple_faults() <= self._faults:
+                    raise
+                self._faults = self.triple_faults()
+                self.retries += 1
+                self.ping(vps, 200)
+                console = self._logged_in(vps, password, 200, opened)
             yield console
             console.type("exit")
-        finally:
-            process.kill()
-            process.communicate()
+
+    def _logged_in(self, vps: int, password: str, seconds: float, opened: ExitStack) -> boot.Console:
+        process = self.spawn(f"exec xl console {VpsId(vps).name}")
+        opened.callback(process.communicate)
+        opened.callback(process.kill)
+        console = boot.Console(process)
+        time.sleep(1)
+        console.type("")
+        console.log_in(password, seconds)
+        return console
 
     def until_measured(self, vps: int) -> list[int]:
         """Until a sample shows the VPS's work on CPU, disk and network; the numbers of the newest samples that were fetched on the way."""
