@@ -24,11 +24,14 @@ BARE: dict[str, Any] = {
     "commands": frozenset(hostplan.COMMANDS), "console": "#!/bin/sh\n", "sshd_knows": False, "sshd_trouble": "", "systemd": True}
 
 
+NO_WISH = HostWish()
+
+
 def fact(**changed: Any) -> HostFact:
     return HostFact(**{**BARE, **changed})
 
 
-def steps(wish: HostWish = HostWish(), made: tuple[Made, ...] = (), **changed: Any) -> list[Any]:
+def steps(wish: HostWish = NO_WISH, made: tuple[Made, ...] = (), **changed: Any) -> list[Any]:
     return list(hostplan.plan(fact(**changed), wish, CHOSEN, MATERIAL, made).steps)
 
 
@@ -87,7 +90,8 @@ def test_what_was_changed_or_removed_since_is_not_touched(now: str) -> None:
     assert len(undone.notes) == (len([item for item in made if item.sha256]) if now else 0)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", '{"version": 2, "made": []}', '{"version": 1}', '{"version": 1, "made": [{"path": "/x", "sha256": "", "undo": [{"kind": "EndDomu"}]}]}'])
+@pytest.mark.parametrize("text", [
+    "", "{}", "[]", '{"version": 2, "made": []}', '{"version": 1}', '{"version": 1, "made": [{"path": "/x", "sha256": "", "undo": [{"kind": "EndDomu"}]}]}'])
 def test_a_record_that_is_not_ours_is_refused(text: str) -> None:
     with pytest.raises(Misconfigured, match="not a record of setup-host"):
         hostplan.read(text)
