@@ -121,7 +121,7 @@ def ensure_steps(vps: VpsId, settings: Settings, facts: Facts) -> tuple[Step, ..
     elif upload_user(vps) in facts.accounts.users:
         accounts.append(_gone(upload_user(vps), vps, settings, facts))
     made = MakeHome(why="Have a home that only root changes, and a place for ISOs.", top=settings.ttyssh_home, name=vps.name, uploader=uploader)
-    quota = isoquota.limit_steps(vps, uploader, f"{home(vps, settings)}/iso", settings.iso_quota_mib, facts.accounts.quota,
+    quota = isoquota.limit_steps(vps, uploader, settings.ttyssh_home, settings.iso_quota_mib, facts.accounts.quota,
                                  new=uploader not in facts.accounts.users) if uploader else ()
     return *(step for steps in accounts for step in steps), made, *quota, *_sudo_steps(vps, facts)
 

@@ -9,7 +9,7 @@ import json
 from collections.abc import Callable
 from typing import assert_never
 
-from dtcxen_soap import bootwatch, domus, imagesteps, movesteps, moving, passwords, plans
+from dtcxen_soap import bootwatch, domus, imagesteps, movesteps, moving, passwords, plans, quotasteps
 from dtcxen_soap.dom0 import Dom0, Ran, Unwatched, Watch
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.journal import Held, Journal
@@ -22,7 +22,7 @@ Plain = (
     | plans.MakeVolume | plans.RemoveVolume | plans.RenameVolume | plans.ExchangeVolume | plans.TagVolume
     | plans.MustBeFree | plans.WaitGone | plans.EndDomu | plans.WatchBoot
     | plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow
-    | imagesteps.KeepImage | imagesteps.VerifyImage | imagesteps.CloneImage | movesteps.Moving
+    | quotasteps.MarkProject | imagesteps.KeepImage | imagesteps.VerifyImage | imagesteps.CloneImage | movesteps.Moving
 )
 Say = Callable[[str], None]
 
@@ -61,7 +61,7 @@ def perform(step: Plain, dom0: Dom0, journal: Journal, watch: Watch, told: movin
         case plans.MakeVolume() | plans.RemoveVolume() | plans.RenameVolume() | plans.ExchangeVolume() | plans.TagVolume():
             _on_volume(step, dom0, watch)
         case (plans.MakeAccount() | plans.RemoveAccount() | plans.AccountPassword() | plans.HtpasswdLine() | plans.MakeHome() | plans.WriteKeys()
-              | plans.RemoveBelow()):
+              | plans.RemoveBelow() | quotasteps.MarkProject()):
             _on_account(step, dom0)
         case plans.CheckTarball():
             dom0.check_tarball(step.path, step.judge, watch)
@@ -102,7 +102,8 @@ def _on_volume(step: _OnVolume, dom0: Dom0, watch: Watch) -> None:
 
 
 _OnAccount = (
-    plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow)
+    plans.MakeAccount | plans.RemoveAccount | plans.AccountPassword | plans.HtpasswdLine | plans.MakeHome | plans.WriteKeys | plans.RemoveBelow
+    | quotasteps.MarkProject)
 
 
 def _on_account(step: _OnAccount, dom0: Dom0) -> None:
@@ -121,6 +122,8 @@ def _on_account(step: _OnAccount, dom0: Dom0) -> None:
             dom0.write_keys(step.top, step.name, step.keys)
         case plans.RemoveBelow():
             dom0.remove_below(step.top, step.path)
+        case quotasteps.MarkProject():
+            dom0.mark_project(step.top, step.path, step.project)
         case _:
             assert_never(step)
 

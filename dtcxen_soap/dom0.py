@@ -19,7 +19,7 @@ import stat
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from dtcxen_soap import accountfiles, claims, goldenimages, hostkeys, logicalvolumes, mounts, nodefiles, nodelock, processes, qmp, tarballs
+from dtcxen_soap import accountfiles, claims, goldenimages, hostkeys, logicalvolumes, mounts, nodefiles, nodelock, processes, projectquota, qmp, tarballs
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.imagefacts import GoldenImage
 from dtcxen_soap.imagesteps import CloneImage, KeepImage, MakingImage, VerifyImage
@@ -159,6 +159,10 @@ class Dom0:
     def make_home(self, top: str, name: str, uploader: str = "") -> None:
         """Make a home that only root changes, and in it iso/ for `uploader`; no link is followed."""
         accountfiles.make_home(top, name, uploader)
+
+    def mark_project(self, top: str, path: str, project: int) -> None:
+        """Count a directory below `top` and all that is in it for a project of quotas; no link is followed."""
+        projectquota.mark(top, path, project)
 
     def write_keys(self, top: str, name: str, keys: tuple[str, ...]) -> None:
         """Make these all the SSH keys of a home; no link is followed."""

@@ -1,30 +1,34 @@
 """How much an owner may upload, kept by the file system: a project quota on the directory iso/, else a quota of the uploading user.
 
 Where the file system of the homes keeps neither, writeXenHVMconf refuses to boot an ISO of an owner who
-has more than allowed (hvm.py). A limit of 0 takes it off. Sources: setquota(8), chattr(1), ext4(5) on
-prjquota, xfs(5) on pquota; both file systems take both commands.
+has more than allowed (hvm.py). A limit of 0 takes it off. Sources: setquota(8), ext4(5) on
+prjquota, xfs(5) on pquota; both file systems take the command.
 """
 
 from __future__ import annotations
 
 from dtcxen_soap.accountfacts import QuotaFact
 from dtcxen_soap.plans import Run, Step
+from dtcxen_soap.quotasteps import MarkProject
 from dtcxen_soap.vps import Mib, VpsId
 
-COMMANDS = ("setquota", "chattr")
+COMMANDS = ("setquota",)
 PROJECTS = {"prjquota", "pquota"}
 USERS = {"usrquota", "uquota", "quota", "usrjquota"}
 """Mount options by which ext4 and XFS keep quotas."""
 FIRST_PROJECT = 800_000
 """Project numbers of ours are this and the VPS's number."""
+FILES = 2000
+"""Most files, with a limit: twice what is ever listed, since files without content use up inodes too."""
 
 
 def found(options: frozenset[str], mount_point: str, commands: frozenset[str]) -> QuotaFact:
     """What the options of a mount mean for us, with the commands that this node has."""
     names = {option.partition("=")[0] for option in options}
-    if names & PROJECTS and commands >= set(COMMANDS):
-        return QuotaFact("project", mount_point)
-    return QuotaFact("user", mount_point) if names & USERS and "setquota" in commands else QuotaFact()
+    if not commands >= set(COMMANDS):
+        return QuotaFact()
+    kind = "project" if names & PROJECTS else "user" if names & USERS else ""
+    return QuotaFact(kind, mount_point) if kind else QuotaFact()
 
 
 def project(vps: VpsId) -> int:
@@ -32,13 +36,13 @@ def project(vps: VpsId) -> int:
     return FIRST_PROJECT + vps.number
 
 
-def limit_steps(vps: VpsId, user: str, directory: str, limit: Mib, fact: QuotaFact, *, new: bool = False) -> tuple[Step, ...]:
+def limit_steps(vps: VpsId, user: str, homes: str, limit: Mib, fact: QuotaFact, *, new: bool = False) -> tuple[Step, ...]:
     """Have the limit kept from now on; `new`: the user is made by the same plan, and goes with it if that fails.
 
     A file system that refuses is told in the log: what is booted is judged in any case.
     """
     if fact.kind == "project":
-        mark = Run(why="Make the place for ISOs a project of its own.", argv=("chattr", "-p", str(project(vps)), "+P", "--", directory), may_fail=True)
+        mark = MarkProject(why="Count all that is in the place for ISOs, and all that comes.", top=homes, path=f"{vps.name}/iso", project=project(vps), may_fail=True)
         return mark, _set(("-P", str(project(vps))), limit, fact)
     return (_set(("-u", user), limit, fact, undo=free_user_steps(user, fact) if new else ()),) if fact.kind == "user" else ()
 
@@ -54,6 +58,6 @@ def free_user_steps(user: str, fact: QuotaFact) -> tuple[Step, ...]:
 
 
 def _set(whose: tuple[str, str], limit: Mib, fact: QuotaFact, undo: tuple[Step, ...] = ()) -> Step:
-    """Blocks of 1024 bytes; no limit for inodes."""
+    """Hard limits of blocks of 1024 bytes, and of files; 0 is none."""
     why = f"Let its ISOs use {limit} MiB at most." if limit else "Set no limit for its ISOs."
-    return Run(why=why, argv=("setquota", *whose, "0", str(limit * 1024), "0", "0", fact.mount_point), may_fail=True, undo=undo)
+    return Run(why=why, argv=("setquota", *whose, "0", str(limit * 1024), "0", str(FILES if limit else 0), fact.mount_point), may_fail=True, undo=undo)

@@ -15,6 +15,7 @@ from dtcxen_soap.facts import Member, TreeFact
 from dtcxen_soap.imagesteps import CloneImage, KeepImage, MakingImage, VerifyImage
 from dtcxen_soap.movesteps import AskPeer, DropAtPeer, GiveUp, KeepAtPeer, SendDisk, SendOwner, StartAgain, StartAtPeer, StopDomu, TakeBack
 from dtcxen_soap.onestep import OneStep
+from dtcxen_soap.quotasteps import MarkProject
 from dtcxen_soap.vps import IpAddress, Mib, Secret, VpsId
 
 Content = str | Secret
@@ -441,7 +442,7 @@ Action = (
     Run | WriteFile | MakeDirectory | AllocateFile | RemoveFile | RemoveDirectory | RenameFile | ExchangeFile | PinFile | Symlink | BlockVps | NextTenancy
     | CheckTarball | CheckDigest | TreeWrite | TreeRemove | TreeSymlink | TreeDirectory | TreeCopy | TreeCopyFile | TreePassword | TreeHostKey | Look
     | MakeVolume | RemoveVolume | RenameVolume | ExchangeVolume | TagVolume | MustBeFree | WaitGone | EndDomu | WatchBoot
-    | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow | KeepImage | VerifyImage | CloneImage
+    | MakeAccount | RemoveAccount | AccountPassword | HtpasswdLine | MakeHome | WriteKeys | RemoveBelow | MarkProject | KeepImage | VerifyImage | CloneImage
     | AskPeer | DropAtPeer | SendDisk | StopDomu | StartAgain | SendOwner | GiveUp | TakeBack | StartAtPeer | KeepAtPeer
 )
 Step = Action | Hold

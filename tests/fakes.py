@@ -320,6 +320,9 @@ class ScriptedDom0(Dom0):
         self._note("make_home", f"{top}/{name}", uploader)
         self.memory.directories |= {f"{top}/{name}", f"{top}/{name}/.ssh", *((f"{top}/{name}/iso",) if uploader else ())}
 
+    def mark_project(self, top: str, path: str, project: int) -> None:
+        self._note("mark_project", top, path, project)
+
     def write_keys(self, top: str, name: str, keys: tuple[str, ...]) -> None:
         self._note("write_keys", f"{top}/{name}", keys)
         self.memory.put(f"{top}/{name}/.ssh/authorized_keys", "".join(f"{key}\n" for key in keys).encode(), 0o644)

@@ -17,8 +17,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "dtcxen_soap"
 
-WORDS = ("errors", "vps", "logfields", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "lookfacts", "movewords", "movefacts",
-         "facts", "machinefacts", "settings", "onestep", "imagesteps", "movesteps", "plans", "planprint", "undorecords", "hostfacts", "answers", "valuetypes", "requests", "calls")
+WORDS = (
+    "errors", "vps", "logfields", "access", "accountfacts", "upgradefacts", "perffacts", "osfacts", "imagefacts", "firstbootfacts", "lookfacts", "movewords",
+    "movefacts", "facts", "machinefacts", "settings", "onestep", "imagesteps", "movesteps", "quotasteps", "plans", "planprint", "undorecords", "hostfacts", "answers",
+    "valuetypes", "requests", "calls")
 """In this order: a word imports only earlier ones."""
 
 LAYERS = {
@@ -26,7 +28,7 @@ LAYERS = {
     "pure": ("lvm", "stores", "imagefiles", "volumes", "disks", "configfile", "firstboot", "cloudseed", "seeddisk", "fsck", "hvm", "bsd", "rollback", "rescueseed",
              "rescue", "rescuesystem", "arrival", "migration", "diskimages", "partitions", "pack", "ovm", "reports", "perfdata", "power", "isoquota",
              "accounts", "hooks", "hostsetup", "interfaces", "hostplan", "xen", "guestnet", "install", "upgrade"),
-    "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "tree", "treecopy",
+    "edge": ("output", "confine", "processes", "mounts", "logicalvolumes", "nodefiles", "nodelock", "goldenimages", "accountfiles", "projectquota", "tree", "treecopy",
              "shadow", "sparsefiles", "tarballs", "imagemounts", "staging", "packing",
              "hostkeys", "ramdisk", "claims", "terminals", "qmp",
              "dom0", "passwords", "certificates", "joblog", "journal", "servicemanager", "journald", "ping", "domus", "consoles", "bootwatch",

@@ -10,6 +10,7 @@ import pytest
 from dtcxen_soap import accounts, isoquota, mounts
 from dtcxen_soap.accountfacts import AccountFact, AccountsFact, QuotaFact
 from dtcxen_soap.plans import RemoveAccount, Run, Step, walk
+from dtcxen_soap.quotasteps import MarkProject
 from dtcxen_soap.settings import load
 from dtcxen_soap.vps import Mib, VpsId
 from tests.unit.test_accounts import COMPLETE, facts
@@ -20,7 +21,7 @@ BOTH = frozenset(isoquota.COMMANDS)
 
 @pytest.mark.parametrize(("options", "commands", "kind"), [
     ("rw,prjquota", BOTH, "project"), ("rw,attr2,pquota", BOTH, "project"), ("rw,usrquota,prjquota", BOTH, "project"), ("rw,quota,usrquota", BOTH, "user"),
-    ("rw,usrjquota=aquota.user,jqfmt=vfsv1", BOTH, "user"), ("rw,prjquota", {"setquota"}, ""), ("rw,usrquota", {"chattr"}, ""), ("rw,noquota", BOTH, ""), ("rw", BOTH, "")])
+    ("rw,usrjquota=aquota.user,jqfmt=vfsv1", BOTH, "user"), ("rw,prjquota", set(), ""), ("rw,usrquota", set(), ""), ("rw,noquota", BOTH, ""), ("rw", BOTH, "")])
 def test_what_a_file_system_keeps(options: str, commands: frozenset[str], kind: str) -> None:
     assert isoquota.found(frozenset(options.split(",")), "/h", frozenset(commands)).kind == kind
 
@@ -38,16 +39,16 @@ def test_where_the_kernel_names_no_mount_above_no_quota_is_kept(monkeypatch: pyt
 
 def argvs(found: AccountsFact, more: str = "iso_quota_mib=100") -> list[tuple[str, ...]]:
     settings = load(f"ttyssh_home=/h\nhtpasswd_file=/p\nstate_dir=/s\n{more}").settings
-    steps = [step for step in walk(accounts.ensure_steps(VPS, settings, facts(found))) if isinstance(step, Run) and step.argv[0] in isoquota.COMMANDS]
+    steps = [step for step in walk(accounts.ensure_steps(VPS, settings, facts(found))) if isinstance(step, MarkProject) or isinstance(step, Run) and step.argv[0] in BOTH]
     assert all(step.may_fail for step in steps), "an installation does not hang on it: what is booted is judged in any case"
-    return [step.argv for step in steps]
+    return [step.argv if isinstance(step, Run) else ("mark", step.top, step.path, str(step.project)) for step in steps]
 
 
 def test_a_project_of_its_own_or_the_uploaders_quota_or_nothing() -> None:
     kinds = {kind: argvs(dataclasses.replace(COMPLETE, quota=QuotaFact(kind, "/h"))) for kind in ("project", "user", "")}
-    assert kinds["project"] == [("chattr", "-p", "800001", "+P", "--", "/h/xen01/iso"), ("setquota", "-P", "800001", "0", "102400", "0", "0", "/h")]
-    assert kinds["user"] == [("setquota", "-u", "xen01-iso", "0", "102400", "0", "0", "/h")] and kinds[""] == []
-    assert argvs(dataclasses.replace(COMPLETE, quota=QuotaFact("project", "/h")), "iso_quota_mib=0")[1][3:5] == ("0", "0"), "no limit takes one off"
+    assert kinds["project"] == [("mark", "/h", "xen01/iso", "800001"), ("setquota", "-P", "800001", "0", "102400", "0", "2000", "/h")]
+    assert kinds["user"] == [("setquota", "-u", "xen01-iso", "0", "102400", "0", "2000", "/h")] and kinds[""] == []
+    assert argvs(dataclasses.replace(COMPLETE, quota=QuotaFact("project", "/h")), "iso_quota_mib=0")[1][3:7] == ("0", "0", "0", "0"), "no limit takes one off"
     assert argvs(dataclasses.replace(COMPLETE, quota=QuotaFact("project", "/h")), "iso_quota_mib=1\niso_upload=no") == []
 
 

@@ -74,9 +74,13 @@ def test_the_kernel_keeps_what_an_owner_may_upload(lab: Lab) -> None:
         assert "quota exceeded" in lab.ssh(write.format("large.iso", 8)).lower()
         used = int(lab.ssh("du -sm /var/lib/dtc-xen/ttyssh_home/xen09/iso | cut -f 1"))
         assert 4 <= used <= 8
+        assert "quota exceeded" in lab.ssh("sudo -u xen09-iso sh -c 'for i in $(seq 2100); do : >/var/lib/dtc-xen/ttyssh_home/xen09/iso/$i || exit; done' 2>&1; true").lower()
         lab.remove(9)
         lab.setup(9, disk=64)
     with lab.settings(manage_accounts="yes", iso_quota_mib="0"):
         lab.client().setConsolePassword(vps="09", password="uploading")
         assert lab.ssh(write.format("large.iso", 16)).strip() == "", "the next of the number starts clean"
+    with lab.settings(manage_accounts="yes", iso_quota_mib="18"):
+        lab.client().setConsolePassword(vps="09", password="uploading")
+        assert "quota exceeded" in lab.ssh(write.format("more.iso", 4)).lower(), "what was uploaded before there was a limit counts"
     lab.remove(9)
