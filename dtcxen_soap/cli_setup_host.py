@@ -9,23 +9,23 @@ import argparse
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dtcxen_soap import cli_init, cli_local, hostplan, hostsetup, nodelock, planprint, settings, survey_host, survey_machine
 from dtcxen_soap.cli_console import FAILED, OK, complain, load, remark, say
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Cancelled, DtcxenError, Failed, Misconfigured
-from dtcxen_soap.execute import count, execute
 from dtcxen_soap.hostfacts import HostWish, Made
 from dtcxen_soap.hostplan import LAYOUT, PLACE, RECORD
 from dtcxen_soap.hostsetup import Material
-from dtcxen_soap.journal import Journal
 from dtcxen_soap.plans import Plan
-from dtcxen_soap.recover import recover
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.upgrade import machine
 from dtcxen_soap.upgrade.finding import Severity
 from dtcxen_soap.vps import Mib
+
+if TYPE_CHECKING:
+    from dtcxen_soap.journal import Journal
 
 _WORK = "setup-host"
 _JOURNAL = f"{PLACE}/{_WORK}/journal.sqlite"
@@ -135,6 +135,8 @@ def _show(plan: Plan) -> None:
 
 def _do(decide: Callable[[bool], Plan], dom0: Dom0) -> int:
     """Put back what a killed run left, decide anew, carry out."""
+    from dtcxen_soap.execute import count, execute
+    from dtcxen_soap.recover import recover
     if dom0.exists(_JOURNAL):
         with _journal(dom0) as journal:
             for left in recover(dom0, journal):
@@ -160,6 +162,7 @@ def _do(decide: Callable[[bool], Plan], dom0: Dom0) -> int:
 
 @contextmanager
 def _journal(dom0: Dom0) -> Iterator[Journal]:
+    from dtcxen_soap.journal import Journal
     dom0.make_directory(PLACE, 0o755)
     dom0.make_directory(f"{PLACE}/{_WORK}", 0o700)
     journal = Journal(_JOURNAL)

@@ -137,14 +137,14 @@ def test_killed_while_taking_it_for_good(nodes: tuple[MovingNode, MovingNode], w
         old.client().setupVPSDisk(vps="01", diskSizeMib=64, swapSizeMib=0, imageType="vbd")
 
 
-def test_the_daemon_killed_at_every_step_but_the_last_that_may_fail(nodes: tuple[MovingNode, MovingNode]) -> None:
+def test_the_daemon_killed_in_one_step_after_another(nodes: tuple[MovingNode, MovingNode]) -> None:
     old, new = nodes
     with old:
         old.boot()
         steps = old.migrate().steps
     assert steps > 12
     moved = []
-    for step in range(1, steps - 2):
+    for step in sorted({*range(1, steps - 2, 4), *range(steps - 6, steps - 2)}):
         back_again(old, new)
         before = old.digests()
         old.start(environment={"KILL_AT": str(step)})

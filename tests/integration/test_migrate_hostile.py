@@ -205,9 +205,9 @@ def test_a_hostile_receiver_gets_an_error_and_no_more(here: Here, name: str, mon
     note = here.place / "state/note"
     note.write_text("x")
     before = here.tree()
-    monkeypatch.setattr(movepeer, "IDLE_SECONDS", 1.0)
-    monkeypatch.setattr(movepeer, "ANSWER_SECONDS", 1.5)
-    monkeypatch.setattr(moving, "START_SECONDS", -3)
+    monkeypatch.setattr(movepeer, "IDLE_SECONDS", 0.3)
+    monkeypatch.setattr(movepeer, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(moving, "START_SECONDS", -4.5)
     monkeypatch.setattr(movepeer, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(movepeer, "LONGEST_WAIT", 0.01)
     monkeypatch.setattr(movepeer, "MOST_CUTS_IN_A_ROW", 2)

@@ -20,7 +20,8 @@ OTHER = "/srv/other"
 PEER = f"""\
 set -e
 mkdir -p {OTHER}/mnt {OTHER}/homes {OTHER}/xen/auto /root/.ssh
-ssh-keygen -q -t ed25519 -N '' -f /etc/dtc-xen/migrate_key <<< y >/dev/null
+rm -f /etc/dtc-xen/migrate_key /etc/dtc-xen/migrate_key.pub
+ssh-keygen -q -t ed25519 -N '' -f /etc/dtc-xen/migrate_key </dev/null
 printf '127.0.0.1 %s\\n' "$(cat /etc/ssh/ssh_host_ed25519_key.pub)" > /etc/dtc-xen/migrate_known_hosts
 chmod 600 /etc/dtc-xen/migrate_key
 sed -i '/receive-vps/d' /root/.ssh/authorized_keys
