@@ -20,7 +20,7 @@ from dtcxen_soap.facts import NeedInstall  # noqa: E402
 from dtcxen_soap.install import debootstrap  # noqa: E402
 from dtcxen_soap.journal import Journal  # noqa: E402
 from dtcxen_soap.plans import Run  # noqa: E402
-from dtcxen_soap.survey import Survey  # noqa: E402
+from dtcxen_soap.survey.survey import Survey  # noqa: E402
 from dtcxen_soap.vps import VpsId  # noqa: E402
 from tests.node import Node  # noqa: E402
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from dtcxen_soap.cli import main
+from dtcxen_soap.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -35,7 +35,7 @@ from dtcxen_soap.jobs import Jobs
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.servicemanager import ServiceManager
 from dtcxen_soap.settings import Loaded, Settings, load
-from dtcxen_soap.survey import Survey
+from dtcxen_soap.survey.survey import Survey
 from dtcxen_soap.wire.auth import Authenticator
 from dtcxen_soap.wire.health import Health
 from dtcxen_soap.wire.http import site

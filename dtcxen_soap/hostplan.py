@@ -1,4 +1,4 @@
-"""`dtcxen setup-host`: what makes a bare dom0 a node, and takes it back, as plans. Decides only; survey_host.py looks, cli_setup_host.py asks.
+"""`dtcxen setup-host`: what makes a bare dom0 a node, and takes it back, as plans. Decides only; survey/host.py looks, cli/setup_host.py asks.
 
 Nothing that is there is made again, and nothing that runs is disturbed: a bridge and dom0's memory are for the next boot. Everything made is
 written down with its undo, so that it can be taken back years later. Sources: sshd_config(5), sshd(8) -t, interfaces(5), the Xen

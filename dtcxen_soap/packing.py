@@ -22,7 +22,7 @@ from dtcxen_soap.errors import Failed, Missing
 from dtcxen_soap.plans import Confinement, Run
 from dtcxen_soap.processes import Unwatched, report
 from dtcxen_soap.sparsefiles import Room
-from dtcxen_soap.survey_programs import writable_by_others
+from dtcxen_soap.survey.programs import writable_by_others
 from dtcxen_soap.vps import BootMode
 
 _OURS = re.compile(r"\.pack-[A-Za-z0-9._-]+-[0-9a-f]{8}")

@@ -26,7 +26,7 @@ from dtcxen_soap.movepipe import Cut, Pipe
 from dtcxen_soap.movewords import CHUNK_BYTES, HASH_BYTES, PROTOCOL, WINDOW_CHUNKS, Garbled, Header, Offer
 from dtcxen_soap.plans import Step, Symlink, WatchBoot
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.survey import Survey
+from dtcxen_soap.survey.survey import Survey
 from dtcxen_soap.vps import DiskRole, VpsId
 from dtcxen_soap.xen.configread import parse
 

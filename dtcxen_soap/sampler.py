@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from dtcxen_soap import domus, perfdata, survey_performance
+from dtcxen_soap import domus, perfdata
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import DtcxenError
 from dtcxen_soap.journal import Journal
+from dtcxen_soap.survey import performance as survey_performance
 
 SECONDS = 60.0
 log = logging.getLogger(__name__)

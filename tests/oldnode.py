@@ -13,8 +13,8 @@ import warnings
 from datetime import datetime
 from pathlib import Path
 
-from dtcxen_soap import survey_upgrade
-from dtcxen_soap.cli_doctor import tls_trouble, usable
+from dtcxen_soap.cli.doctor import tls_trouble, usable
+from dtcxen_soap.survey import upgrade as survey_upgrade
 from dtcxen_soap.tree import Tree
 from dtcxen_soap.upgrade import report
 from dtcxen_soap.upgrade.finding import Finding

@@ -22,7 +22,7 @@ from dtcxen_soap.jobs import Jobs
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.operations import prepare
 from dtcxen_soap.settings import load
-from dtcxen_soap.survey import Survey
+from dtcxen_soap.survey.survey import Survey
 from dtcxen_soap.vps import VpsId
 
 STATE = Path("/var/lib/dtc-xen")

@@ -37,9 +37,6 @@ LAYERS = {
     "catalogue": ("operations",),
     "shells": ("wire", "daemonlog", "daemon", "receiver", "cli", "__main__"),
 }
-FAMILIES = ("cli", "survey")
-"""Rooms of several files, split by noun: survey_disks.py is part of the room survey."""
-
 MAY_IMPORT = {
     "words": {"words"},
     "pure": {"words", "pure"},
@@ -85,7 +82,7 @@ OWNERS = {
     "argparse": ("cli",),
     "rich": ("cli",),
 }
-"""Outside modules that only these rooms may import; a package stands for all its modules, a family for its files."""
+"""Outside modules that only these rooms may import; a package stands for all its modules."""
 
 WIRE_TWISTED = ("twisted.web", "twisted.internet", "twisted.python")
 BANNED_NAMES = re.compile(r"(^|_)(util|helper|common|manager|handler|misc|base)s?$")
@@ -100,9 +97,8 @@ TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
 
 
 def room(module: str) -> str:
-    """The module's name in the tables: its package, its family, or itself."""
-    first = module.partition(".")[0]
-    return next((family for family in FAMILIES if first.startswith(f"{family}_")), first)
+    """The module's name in the tables: its package, or itself."""
+    return module.partition(".")[0]
 
 
 def layer(module: str) -> str:

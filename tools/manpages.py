@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from dtcxen_soap import __version__, cli, cli_legacy, requests, settings
+from dtcxen_soap import __version__, requests, settings
 from dtcxen_soap.access import Access
+from dtcxen_soap.cli import legacy as cli_legacy
+from dtcxen_soap.cli import main as cli
 from dtcxen_soap.operations import OPERATIONS, Operation
 
 HEAD = '.\\" Written by tools/documents.py from the tables of dtcxen_soap.\n'

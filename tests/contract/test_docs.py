@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dtcxen_soap import cli, cli_legacy, cli_monitoring, requests, settings
+from dtcxen_soap import requests, settings
+from dtcxen_soap.cli import legacy as cli_legacy
+from dtcxen_soap.cli import main as cli
+from dtcxen_soap.cli import monitoring as cli_monitoring
 from dtcxen_soap.install import contract
 from dtcxen_soap.operations import OPERATIONS, find
 from tools import manpages

@@ -6,7 +6,9 @@ import subprocess
 
 import pytest
 
-from dtcxen_soap import cli, cli_legacy, requests, settings
+from dtcxen_soap import requests, settings
+from dtcxen_soap.cli import legacy as cli_legacy
+from dtcxen_soap.cli import main as cli
 from dtcxen_soap.operations import OPERATIONS
 from tools import documents, manpages
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from dtcxen_soap import survey_disks
 from dtcxen_soap.errors import Busy, DtcxenError, Failed, Refused
 from dtcxen_soap.execute import execute
 from dtcxen_soap.guestnet import resolvconf
@@ -18,6 +17,7 @@ from dtcxen_soap.movesteps import GiveUp, StopDomu
 from dtcxen_soap.operations import Form
 from dtcxen_soap.plans import AllocateFile, Mounted, MustBeFree, Plan, RemoveVolume, RenameVolume, Run, TreeWrite, walk
 from dtcxen_soap.processes import Ran
+from dtcxen_soap.survey import disks as survey_disks
 from dtcxen_soap.vps import DiskRole, ImageType, MacAddress, Mib, VpsId
 from dtcxen_soap.wire.xmlnames import local
 from dtcxen_soap.xen import configread

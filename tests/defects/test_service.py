@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from dtcxen_soap import answers, perfdata, settings, survey_performance
+from dtcxen_soap import answers, perfdata, settings
 from dtcxen_soap.errors import Busy, Failed
 from dtcxen_soap.facts import NeedJobs
 from dtcxen_soap.jobs import Jobs
@@ -19,14 +19,15 @@ from dtcxen_soap.operations import OPERATIONS, prepare
 from dtcxen_soap.perffacts import Counters, Reading, Readings
 from dtcxen_soap.plans import Mounted, Plan, Run
 from dtcxen_soap.processes import Ran
-from dtcxen_soap.survey import Survey
+from dtcxen_soap.survey import performance as survey_performance
+from dtcxen_soap.survey.survey import Survey
 from dtcxen_soap.vps import VpsId
 from dtcxen_soap.wire.legacy import old_reply
 from dtcxen_soap.xen import xl
 from tests.defects.world import ADMIN, EMPTY, FACTS, RUNNING, SETTINGS, TEXT, decided, plan
 from tests.fakes import ScriptedDom0
+from tests.unit.survey.test_domu import DOM0_ROW, HEADER
 from tests.unit.test_jobs import LONG, Node, error_of, run
-from tests.unit.test_survey_domu import DOM0_ROW, HEADER
 from tests.wirekit import Wire, parse, request, xml
 
 VPS = VpsId(1)

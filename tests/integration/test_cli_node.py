@@ -19,7 +19,7 @@ from tests.node import Node
 
 pytestmark = [pytest.mark.root, pytest.mark.machine]
 
-_AS = "import sys; from dtcxen_soap.cli_legacy import main; sys.argv = sys.argv[1:]; sys.exit(main())"
+_AS = "import sys; from dtcxen_soap.cli.legacy import main; sys.argv = sys.argv[1:]; sys.exit(main())"
 REINSTALL = ("-vpsid", "01", "-ram", "64", "-nic", "192.0.2.10,255.255.255.0,192.0.2.255", "-os", "old-style-2010", "-gw", "192.0.2.1", "-dns", "192.0.2.53")
 SLOW = "reinstallOS vps=02 osType=slow ramSizeMib=64 password=@@p nics=192.0.2.11/24"
 

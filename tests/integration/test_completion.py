@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dtcxen_soap import cli_completion, cli_legacy
-from dtcxen_soap.cli import parser
+from dtcxen_soap.cli import completion as cli_completion
+from dtcxen_soap.cli import legacy as cli_legacy
+from dtcxen_soap.cli.main import parser
 from dtcxen_soap.operations import OPERATIONS, forms
 
 pytestmark = pytest.mark.machine

@@ -11,7 +11,7 @@ from typing import cast
 
 import pytest
 
-from dtcxen_soap import actions, plans, survey_node
+from dtcxen_soap import actions, plans
 from dtcxen_soap.dom0 import Dom0, Unwatched
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.install import debootstrap, grubmenu, guestkernel
@@ -20,6 +20,7 @@ from dtcxen_soap.install.kernelimage import parse
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.plans import Look, Step
 from dtcxen_soap.settings import load
+from dtcxen_soap.survey import node as survey_node
 from dtcxen_soap.vps import BootMode
 from tests import boot
 from tests.unit.install.guests import guest

@@ -19,7 +19,7 @@ from dtcxen_soap.jobs import Jobs
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.operations import prepare
 from dtcxen_soap.settings import load
-from dtcxen_soap.survey import Survey
+from dtcxen_soap.survey.survey import Survey
 from dtcxen_soap.xen import config
 
 pytestmark = pytest.mark.machine

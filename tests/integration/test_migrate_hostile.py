@@ -26,7 +26,7 @@ from dtcxen_soap.movewords import DiskOffer, Offer, render
 from dtcxen_soap.processes import Unwatched
 from dtcxen_soap.receiver import Receiver
 from dtcxen_soap.settings import load
-from dtcxen_soap.survey import Survey
+from dtcxen_soap.survey.survey import Survey
 from dtcxen_soap.vps import DiskRole, ImageType, VpsId
 
 pytestmark = [pytest.mark.root, pytest.mark.slow]

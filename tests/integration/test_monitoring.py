@@ -48,7 +48,7 @@ class Watched(Node):
 
     def check(self, mode: str, *words: str, ca: str = "") -> tuple[int, str]:
         """Exit code and line of the plugin, as a monitoring server runs it."""
-        argv = [sys.executable, "-m", "dtcxen_soap.cli_monitoring", "-H", "127.0.0.1", "-p", self.port, "--mode", mode, "-u", WATCH,
+        argv = [sys.executable, "-m", "dtcxen_soap.cli.monitoring", "-H", "127.0.0.1", "-p", self.port, "--mode", mode, "-u", WATCH,
                 "--password-file", str(self.password_file), *(() if "--insecure" in words else ("--ca", ca or self.settings.tls_certificate)), *words]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
         assert not done.stderr and done.stdout.count("\n") == 1, done

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from dtcxen_soap import survey_ostypes
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.execute import execute
@@ -23,6 +22,7 @@ from dtcxen_soap.journal import Journal
 from dtcxen_soap.osfacts import RemoteBundle
 from dtcxen_soap.plans import Plan
 from dtcxen_soap.settings import Settings, load
+from dtcxen_soap.survey import ostypes as survey_ostypes
 from tests.bundles import make_bundle, write_system
 from tests.node import Node
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from dtcxen_soap import cli, rescue, survey_rescue
+from dtcxen_soap import rescue
 from dtcxen_soap.answers import RescueStarted
+from dtcxen_soap.cli import main as cli
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.execute import execute
 from dtcxen_soap.facts import DiskFact, DomuFact, Facts, MemoryFact, NodeFact
@@ -21,6 +22,7 @@ from dtcxen_soap.journal import Journal
 from dtcxen_soap.plans import MustBeFree, Plan, Run
 from dtcxen_soap.requests import OneVps
 from dtcxen_soap.settings import Settings, load
+from dtcxen_soap.survey import rescue as survey_rescue
 from dtcxen_soap.vps import BootMode, DiskRole, MacAddress, Mib, VpsId
 from dtcxen_soap.xen import config
 from tests import boot

@@ -185,7 +185,7 @@ same
 
 def test_the_originals_name_does_the_same(scene: Scene) -> None:
     told = scene("""\
-legacy() { python3 -c 'import sys; from dtcxen_soap import cli_legacy; sys.exit(cli_legacy.main(["dtc-xen_finish_install", *sys.argv[1:]]))' "$@"; }
+legacy() { python3 -c 'import sys; from dtcxen_soap.cli import legacy; sys.exit(legacy.main(["dtc-xen_finish_install", *sys.argv[1:]]))' "$@"; }
 legacy --plan; same
 legacy >/dev/null
 ls /etc/dtc-xen/privkey.pem

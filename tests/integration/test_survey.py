@@ -13,7 +13,7 @@ from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.facts import NeedDisks, NeedInstall, NeedPings
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.settings import load
-from dtcxen_soap.survey import Survey
+from dtcxen_soap.survey.survey import Survey
 from dtcxen_soap.vps import DiskRole, VpsId
 
 pytestmark = pytest.mark.root

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dtcxen_soap.survey_isos import SIGNATURE, SIGNATURE_AT
+from dtcxen_soap.survey.isos import SIGNATURE, SIGNATURE_AT
 from tests.bundles import make_bundle
 from tests.interop.clients import outcomes
 from tests.node import Node

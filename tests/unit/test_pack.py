@@ -87,7 +87,7 @@ def test_install_os_is_of_the_old_contract() -> None:
 
 
 def test_names_are_those_that_callers_can_write() -> None:
-    from dtcxen_soap.survey_programs import OS_NAME
+    from dtcxen_soap.survey.programs import OS_NAME
     assert pack.NAME.pattern == OS_NAME.pattern
 
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from dtcxen_soap import journal as journals
-from dtcxen_soap import perfdata, sampler, survey_performance
+from dtcxen_soap import perfdata, sampler
 from dtcxen_soap.domus import XEN_CAPABILITIES
 from dtcxen_soap.journal import Journal
 from dtcxen_soap.perffacts import Counters, Reading, Readings, Usage
+from dtcxen_soap.survey import performance as survey_performance
 from dtcxen_soap.vps import VpsId
 from dtcxen_soap.xen import xl
 from tests.fakes import Ran, ScriptedDom0

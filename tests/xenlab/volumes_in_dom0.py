@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from dtcxen_soap import disks, logicalvolumes, stores, survey_volumes
+from dtcxen_soap import disks, logicalvolumes, stores
 from dtcxen_soap.answers import DisksReady
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed, Refused
@@ -27,6 +27,7 @@ from dtcxen_soap.recover import recover
 from dtcxen_soap.requests import KillDisk, SetupDisk
 from dtcxen_soap.settings import load
 from dtcxen_soap.stores import Store
+from dtcxen_soap.survey import volumes as survey_volumes
 from dtcxen_soap.vps import ImageType, Mib, VpsId
 
 VG, POOL, VPS, OTHER = "vg0", "volumespool", VpsId(20), VpsId(21)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dtcxen_soap import survey_machine
 from dtcxen_soap.facts import LvmFact, MemoryFact, ThinPool, VolumeGroup
 from dtcxen_soap.machinefacts import FoundBridge, FoundSpace, FoundUnit, Machine
 from dtcxen_soap.processes import Ran
 from dtcxen_soap.settings import load
+from dtcxen_soap.survey import machine as survey_machine
 from dtcxen_soap.upgrade import machine, report
 from dtcxen_soap.upgrade.finding import Finding, Severity
 from dtcxen_soap.upgradefacts import OldNode

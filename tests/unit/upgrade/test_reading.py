@@ -16,8 +16,9 @@ from typing import Any
 
 import pytest
 
-from dtcxen_soap import cli, survey_upgrade
-from dtcxen_soap.cli_doctor import tls_trouble, usable
+from dtcxen_soap.cli import main as cli
+from dtcxen_soap.cli.doctor import tls_trouble, usable
+from dtcxen_soap.survey import upgrade as survey_upgrade
 from dtcxen_soap.tree import Tree
 from dtcxen_soap.upgrade.finding import Severity
 from tests.oldnode import CONF, HASHES, HOMES, HTPASSWD, MNT, PASSWORD, PROGRAM, STATE, OldTree

@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from dtcxen_soap import survey_accounts, survey_disks, survey_domu, survey_isos, survey_rescue
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.settings import Settings, load
+from dtcxen_soap.survey import accounts as survey_accounts
+from dtcxen_soap.survey import disks as survey_disks
+from dtcxen_soap.survey import domu as survey_domu
+from dtcxen_soap.survey import isos as survey_isos
+from dtcxen_soap.survey import rescue as survey_rescue
 from dtcxen_soap.upgrade.finding import Severity
 from dtcxen_soap.vps import VpsId
 from dtcxen_soap.wire import htpasswd, tls

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dtcxen_soap import settings
-from dtcxen_soap.cli_doctor import usable
+from dtcxen_soap.cli.doctor import usable
 from dtcxen_soap.upgrade.access import RPM_CERTIFICATE, RPM_KEY
 from dtcxen_soap.upgrade.finding import Finding, Severity, counted, listed
 from dtcxen_soap.upgrade.numbers import vps_of
@@ -175,7 +175,7 @@ def test_the_original_that_listens_is_told_once(old: OldTree) -> None:
 
 def test_our_commands_of_the_originals_names_are_not_the_original(old: OldTree) -> None:
     """The package lays them where the original's were."""
-    old.put("/usr/sbin/dtc_reinstall_os", "#!/usr/bin/python3\nfrom dtcxen_soap.cli_legacy import main\n", 0o755)
+    old.put("/usr/sbin/dtc_reinstall_os", "#!/usr/bin/python3\nfrom dtcxen_soap.cli.legacy import main\n", 0o755)
     old.process(5, "/usr/bin/python3", "/usr/sbin/dtc_reinstall_os", "01")
     assert not found(old, "old-programs") and not found(old, "old-runs")
     old.put("/usr/sbin/dtc_reinstall_os", "#!/bin/bash\n", 0o755)
