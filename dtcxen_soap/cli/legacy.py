@@ -21,7 +21,7 @@ from dtcxen_soap.calls import Call
 from dtcxen_soap.cli import call as cli_call
 from dtcxen_soap.cli import door as cli_door
 from dtcxen_soap.cli import flags as cli_flags
-from dtcxen_soap.cli import main as cli
+from dtcxen_soap.cli import outcome, setup_host
 from dtcxen_soap.cli.console import CONFIG, FAILED, OK, UsageError, complain, form_of, load, remark, say
 from dtcxen_soap.cli.flags import Asked
 from dtcxen_soap.errors import Misconfigured, ParameterFault, Refused
@@ -53,7 +53,7 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command whose name this program has been called by; its exit code, as those of dtcxen."""
     words = list(sys.argv if arguments is None else arguments)
-    return cli.told(lambda: _run(os.path.basename(words[0]), words[1:]))
+    return outcome.told(lambda: _run(os.path.basename(words[0]), words[1:]))
 
 
 def _run(name: str, words: list[str]) -> int:
@@ -290,7 +290,7 @@ def _finish_install(command: Command, options: argparse.Namespace, words: list[s
     """The original made the console's rule of sudo, sshd's rule and a link, unasked; its heir tells what it does, and keeps a record."""
     if words:
         raise _wrong_usage(command, f"{words[0]!r} is one word too many")
-    return cli.main(["setup-host", *(() if options.plan else ("--yes",))])
+    return setup_host.run(argparse.Namespace(yes=not options.plan, bridge="", nic="", dom0_memory=None, admin_password_file=None, undo=False))
 
 
 def _console(command: Command, options: argparse.Namespace, words: list[str]) -> int:

@@ -1,8 +1,7 @@
 """The machine itself: whether Xen, its bridge, volumes, space, programs, clock and the service are as a node needs them.
 
 What a package, a boot or a network needs is never done here: each finding has the commands, for somebody who knows
-the machine. Sources: xl.cfg(5) (bridge of a vif), lvmthin(7) (a full pool), systemctl(1), timedatectl(1), bridge(8),
-interfaces(5) with bridge-utils-interfaces(5).
+the machine. Sources: xl.cfg(5) (bridge of a vif), lvmthin(7) (a full pool), systemctl(1), timedatectl(1), bridge(8).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterator
 from dtcxen_soap import stores
 from dtcxen_soap.machinefacts import FoundBridge, FoundUnit, Machine
 from dtcxen_soap.settings import Settings
-from dtcxen_soap.upgrade.finding import Finding, append, command, edit, left, listed, problem, warning
+from dtcxen_soap.upgrade.finding import Finding, command, edit, left, listed, problem, warning
 from dtcxen_soap.vps import ImageType
 
 SERVICE = "dtcxen-soap.service"
@@ -26,7 +25,6 @@ OPTIONAL = {
 """Commands that only some work needs: package, and which work."""
 SCARCE_BYTES, LOW_BYTES = 1 << 30, 5 << 30
 FULL_POOL, FILLING_POOL = 0.95, 0.8
-_INTERFACES = "/etc/network/interfaces.d"
 
 
 def judge(settings: Settings, machine: Machine) -> Iterator[Finding]:
@@ -38,7 +36,7 @@ def judge(settings: Settings, machine: Machine) -> Iterator[Finding]:
     yield from _programs(machine)
     if machine.obstacles:
         yield warning("no-console-users", "owners' console", f"no console user can be made: {'; '.join(machine.obstacles)}",
-                      command("apt-get", "install", "openssh-server", "sudo"))
+                      command("apt-get", "install", "openssh-server", "sudo"), command("dtcxen", "setup-host", "--yes"))
     if not machine.loops:
         yield problem("no-loop-devices", "/dev/loop-control", "this kernel has no loop devices: no image file can be mounted", command("modprobe", "loop"))
     if machine.synchronised is False:
@@ -56,18 +54,17 @@ def _xen(settings: Settings, machine: Machine) -> Iterator[Finding]:
         yield problem("xl-silent", "xl", f"Xen's toolstack gives no answer: {machine.memory.trouble}", command("systemctl", "restart", "xen"), command("xl", "info"))
     elif machine.memory and machine.memory.ballooning:
         yield warning("dom0-balloons", "/etc/xen/xl.conf", "dom0 gives its own memory to domUs until little is left: better give it a fixed amount",
-                      append("/etc/default/grub.d/dom0-memory.cfg", 'GRUB_CMDLINE_XEN_DEFAULT="dom0_mem=2048M,max:2048M"'), command("update-grub"), command("reboot"))
+                      command("dtcxen", "setup-host", "--dom0-memory", "2048", "--yes"), command("reboot"))
 
 
 def _bridge(bridge: FoundBridge | None) -> Iterator[Finding]:
-    """Its commands write a file for the next boot: a machine's network is not changed under whoever is signed in by it."""
+    """Its commands plan a bridge for the next boot: a machine's network is not changed under whoever is signed in by it."""
     if bridge is None:
         return
     at = f"bridge {bridge.name}"
     if not bridge.there:
-        stanza = (f"auto {bridge.name}", f"iface {bridge.name} inet manual", "    bridge_ports none")
         yield problem("no-bridge", at, "it is not there, and no vif can join it: name another by xen_bridge, or have it at the next boot with the node's card in it",
-                      command("apt-get", "install", "bridge-utils"), append(f"{_INTERFACES}/{bridge.name}", *stanza), edit(f"{_INTERFACES}/{bridge.name}"))
+                      command("apt-get", "install", "bridge-utils"), command("dtcxen", "setup-host", "--bridge", bridge.name, "--nic", "eth0"))
     elif not bridge.is_bridge:
         yield problem("no-bridge", at, "it is a network card, and no bridge: no vif can join it", command("ip", "-d", "link", "show", bridge.name))
     elif not bridge.is_up:

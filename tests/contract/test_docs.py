@@ -16,6 +16,7 @@ from dtcxen_soap import requests, settings
 from dtcxen_soap.cli import legacy as cli_legacy
 from dtcxen_soap.cli import main as cli
 from dtcxen_soap.cli import monitoring as cli_monitoring
+from dtcxen_soap.cli.console import UsageError
 from dtcxen_soap.install import contract
 from dtcxen_soap.operations import OPERATIONS, find
 from tools import manpages
@@ -96,13 +97,13 @@ def test_every_command_line_parses(page: str, line: str, capsys: pytest.CaptureF
             cli_monitoring.parser().parse_args(shlex.split(rest))
         else:
             assert program in OVERLAY | {command.name for command in cli_legacy.COMMANDS}
-    except (SystemExit, cli.UsageError) as error:
+    except (SystemExit, UsageError) as error:
         pytest.fail(f"{page}: {line}: {error} {capsys.readouterr().err}")
 
 
 def test_commands_are_found_and_bad_ones_are_not_believed() -> None:
     assert len(command_lines()) > 60
-    with pytest.raises((SystemExit, cli.UsageError, AssertionError)):
+    with pytest.raises((SystemExit, UsageError, AssertionError)):
         judge_dtcxen("", ["call", "--frobnicate", "listJobs"])
     with pytest.raises(AssertionError):
         judge_dtcxen("", ["call", "startVPS", "vpz=01"])

@@ -44,8 +44,8 @@ def judged(found: Machine, config: str = "") -> list[Finding]:
 CASES: dict[str, tuple[Machine, Severity, str, str, str]] = {
     "no-xen": (changed(xen=False, memory=None, bridge=None), PROBLEM, "Xen", "no VPS can start", "apt-get install xen-system-amd64"),
     "xl-silent": (changed(memory=MemoryFact(Mib(0), Mib(0), trouble="exit code 1")), PROBLEM, "xl", "exit code 1", "xl info"),
-    "dom0-balloons": (changed(memory=MemoryFact(Mib(1), Mib(2), ballooning=True)), WARNING, "/etc/xen/xl.conf", "fixed amount", "update-grub"),
-    "no-bridge": (changed(bridge=FoundBridge("xenbr0")), PROBLEM, "bridge xenbr0", "is not there", "editor /etc/network/interfaces.d/xenbr0"),
+    "dom0-balloons": (changed(memory=MemoryFact(Mib(1), Mib(2), ballooning=True)), WARNING, "/etc/xen/xl.conf", "fixed amount", "dtcxen setup-host --dom0-memory 2048 --yes"),
+    "no-bridge": (changed(bridge=FoundBridge("xenbr0")), PROBLEM, "bridge xenbr0", "is not there", "dtcxen setup-host --bridge xenbr0 --nic eth0"),
     "bridge-down": (changed(bridge=FoundBridge("br1", True, True, False, ("eth0",))), PROBLEM, "bridge br1", "down", "ip link set dev br1 up"),
     "bridge-empty": (changed(bridge=FoundBridge("br1", True, True, True, ("vif1.0",))), WARNING, "bridge br1", "no card of the node", "bridge link"),
     "lvm-silent": (changed(lvm=LvmFact(trouble="vgs ended with code 5")), PROBLEM, "LVM", "vgs ended with code 5", "vgs"),
