@@ -28,13 +28,24 @@ def show(answer: Any) -> None:
         return
     for name, value in members:
         if isinstance(value, list) and value and isinstance(value[0], dict):
-            console.print(_table(value))
+            _print(console, _table(value))
         elif isinstance(value, list):
             label = f"{name}: " if len(members) > 1 else ""
             for item in value:
                 console.print(Text(label + text(item)))
         else:
             console.print(Text(f"{name}: {text(value)}"))
+
+
+def _print(console: Console, table: Table) -> None:
+    """Without blanks at the ends of lines where no terminal cuts them."""
+    if console.is_terminal:
+        console.print(table)
+        return
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        console.print(Text(line.rstrip()))
 
 
 def _table(rows: list[dict[str, Any]]) -> Table:

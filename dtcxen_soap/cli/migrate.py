@@ -9,7 +9,7 @@ from typing import Any
 from dtcxen_soap.access import Caller, Role
 from dtcxen_soap.cli import call as cli_call
 from dtcxen_soap.cli import door as cli_door
-from dtcxen_soap.cli.console import CONFIG, FAILED, OK, form_of, load, say
+from dtcxen_soap.cli.console import CONFIG, FAILED, OK, form_of, load, remark, say
 
 OPERATION = "migrateVPS"
 _MIGRATE = """\
@@ -64,13 +64,14 @@ def _values(options: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def print_plan(values: list[tuple[str, str]], config: str) -> int:
-    """The steps that it would take now; the other node is not asked."""
+    """The steps that it would take now. The other node is not asked, which is told."""
     from dtcxen_soap import operations
     from dtcxen_soap.cli import plan as cli_plan
     settings = load(config)
     call = operations.prepare(OPERATION, values, settings, Caller(settings.admin_user, Role.ADMIN, "dtcxen migrate"), rpc=False)
     for line in cli_plan.lines_of(call, settings):
         say(line)
+    remark(f"{dict(values)['toHost']} was not asked: it checks everything at its end first of all, before anything stops here")
     return OK
 
 
