@@ -166,7 +166,7 @@ def _in_tree(step: _InTree, dom0: Dom0) -> None:
         case plans.TreePassword():
             tree.set_password(step.user, passwords.hash_for_guest(step.password))
         case plans.TreeHostKey():
-            private, public = dom0.new_host_key()
+            private, public = dom0.new_host_key(step.kind)
             tree.write(step.path, _bytes(private), 0o600, (0, 0))
             tree.write(f"{step.path}.pub", f"{public} {step.comment}\n".encode(), 0o644, (0, 0))
         case _:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from dtcxen_soap.upgradefacts import FoundCertificate
@@ -30,9 +30,19 @@ def new_key() -> Secret:
     return Secret(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()).decode())
 
 
-def new_ssh_key() -> tuple[Secret, str]:
-    """A fresh RSA key of 3072 bits for an SSH host: the private one as OpenSSH keeps it since 6.5 (2014), and the public one without a comment."""
-    key = rsa.generate_private_key(65537, 3072)
+def new_ssh_key(kind: str = "rsa") -> tuple[Secret, str]:
+    """A fresh key for an SSH host: the private one as OpenSSH keeps it since 6.5 (2014), and the public one without a comment.
+
+    `kind` is ssh-keygen's word: rsa (of 3072 bits), ecdsa (on P-256) or ed25519.
+    """
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+    match kind:
+        case "ed25519":
+            key = ed25519.Ed25519PrivateKey.generate()
+        case "ecdsa":
+            key = ec.generate_private_key(ec.SECP256R1())
+        case _:
+            key = rsa.generate_private_key(65537, 3072)
     private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()).decode()
     return Secret(private), key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH).decode()
 

@@ -259,9 +259,9 @@ class Dom0:
         self._keys.begin()
         goldenimages.clone(step, watch.cancelled)
 
-    def new_host_key(self) -> tuple[Secret, str]:
-        """An RSA key for one new system's sshd, that nobody else gets: the private one, and the public one without a comment."""
-        return self._keys.take()
+    def new_host_key(self, kind: str) -> tuple[Secret, str]:
+        """A key for one new system's sshd, that nobody else gets: the private one, and the public one without a comment; rsa, ecdsa or ed25519."""
+        return self._keys.take(kind)
 
     # -- who uses what
 

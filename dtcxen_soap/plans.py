@@ -396,11 +396,11 @@ class TreePassword(OneStep):
 
 @dataclass(frozen=True, kw_only=True)
 class TreeHostKey(OneStep):
-    """Give the tree an RSA key of its own for its sshd, made by us: `path` and `path`.pub; no guest program runs, and the key is in no step."""
-
+    """Give the tree a key of its own for its sshd, of a `kind` as ssh-keygen says it, made by us: `path` and `path`.pub; no guest program runs, the key is in no step."""
     tree: str
     path: str
     comment: str
+    kind: str = "rsa"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -448,8 +448,8 @@ class ScriptedDom0(Dom0):
     def tree(self, root: str) -> ScriptedTree:
         return ScriptedTree(root, self)
 
-    def new_host_key(self) -> tuple[Secret, str]:
-        return Secret("-----BEGIN OPENSSH PRIVATE KEY-----\n"), "ssh-rsa AAAA"
+    def new_host_key(self, kind: str) -> tuple[Secret, str]:
+        return Secret("-----BEGIN OPENSSH PRIVATE KEY-----\n"), f"ssh-{kind} AAAA"
 
     def mount_of(self, path: str) -> tuple[str, frozenset[str]]:
         return self.homes_mount

@@ -22,6 +22,8 @@ _SEEDS = (
     "boot/loader/random-seed")
 _KEYGEN, _SSHD = "usr/bin/ssh-keygen", ("usr/sbin/sshd", "etc/ssh/sshd_config")
 _HOST_KEYS = "etc/ssh/ssh_host_"
+_KINDS = ("rsa", "ecdsa", "ed25519")
+"""Of host keys that we make."""
 _PACKAGE_KEYS = (
     (("etc/ssl/private/ssl-cert-snakeoil.key", "etc/ssl/certs/ssl-cert-snakeoil.pem"), ("/usr/sbin/make-ssl-cert", "generate-default-snakeoil")),
     (("var/lib/cfengine3/ppkeys/localhost.priv", "var/lib/cfengine3/ppkeys/localhost.pub"), ("/usr/bin/cf-key",)),
@@ -129,19 +131,23 @@ def package_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
 
 
 def host_keys(guest: Guest, tree: TreeFact) -> tuple[Step, ...]:
-    """New ssh host keys, made by the guest's own ssh-keygen, confined to the tree.
+    """New ssh host keys: made by us where we know how, else by the guest's own ssh-keygen, confined to the tree.
 
     They are made now since nothing would at the first boot: Debian's sshd does not start without
-    any, and its keys come from the package's configuration only. Where there is systemd, OpenSSH reads the
-    key that we made ahead, and makes all other kinds that it wants. Elsewhere RSA first, by words that every OpenSSH knows; then -A (of 2011), which may fail.
+    any, and its keys come from the package's configuration only. Where there is systemd, OpenSSH reads the keys
+    that we make, and of a kind that only the image had ssh-keygen makes one. Elsewhere RSA first, by words that every OpenSSH knows; then -A (of 2011), which may fail.
     """
     if not tree.has(_KEYGEN) or not (any(map(tree.has, _SSHD)) or any(path.startswith(_HOST_KEYS) for path in tree.paths)):
         return ()
-    every = Run(why="Make the system's own ssh host keys.", argv=(f"/{_KEYGEN}", "-A"), chroot=guest.tree, contained=True, timeout_seconds=120)
+    every = Run(why="Make ssh host keys of all other kinds that it knows.", argv=(f"/{_KEYGEN}", "-A"), chroot=guest.tree, contained=True, timeout_seconds=120)
     if any(tree.has(path) for path in _SYSTEMD):
-        own = TreeHostKey(why="Give the system an ssh host key of its own.", tree=guest.tree, path=f"{_HOST_KEYS}rsa_key", comment=f"root@{guest.short_hostname}")
-        return own, dataclasses.replace(every, why="Make ssh host keys of all other kinds that it knows.")
+        had = {path.removeprefix(_HOST_KEYS).removesuffix("_key") for path in tree.paths if path.startswith(_HOST_KEYS) and path.endswith("_key")}
+        return *(_host_key(guest, kind) for kind in _KINDS), *(() if had.issubset(_KINDS) else (every,))
     rsa = ("/usr/bin/ssh-keygen", "-q", "-t", "rsa", "-b", "3072", "-N", "", "-C", f"root@{guest.short_hostname}", "-f", f"/{_HOST_KEYS}rsa_key")
-    return (
-        Run(why="Make the system's own ssh host key.", argv=rsa, chroot=guest.tree, contained=True, timeout_seconds=120),
-        dataclasses.replace(every, why="Make ssh host keys of all other kinds that it knows.", may_fail=True))
+    own = Run(why="Make the system's own ssh host key.", argv=rsa, chroot=guest.tree, contained=True, timeout_seconds=120)
+    return own, dataclasses.replace(every, may_fail=True)
+
+
+def _host_key(guest: Guest, kind: str) -> Step:
+    why = f"Give the system an ssh host key of its own: {kind}."
+    return TreeHostKey(why=why, tree=guest.tree, path=f"{_HOST_KEYS}{kind}_key", comment=f"root@{guest.short_hostname}", kind=kind)

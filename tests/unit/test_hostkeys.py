@@ -46,10 +46,11 @@ def test_many_at_once_get_different_ones(counted: list[int]) -> None:
 
 
 @pytest.mark.machine
-def test_openssh_reads_it(tmp_path: Path) -> None:
-    private, public = hostkeys.SpareKeys().take()
+@pytest.mark.parametrize(("kind", "name", "bits"), [("rsa", "ssh-rsa", "3072 "), ("ecdsa", "ecdsa-sha2-nistp256", "256 "), ("ed25519", "ssh-ed25519", "256 ")])
+def test_openssh_reads_it(tmp_path: Path, kind: str, name: str, bits: str) -> None:
+    private, public = hostkeys.SpareKeys().take(kind)
     (tmp_path / "key").write_text(private.reveal())
     (tmp_path / "key").chmod(0o600)
     told = subprocess.run(["ssh-keygen", "-y", "-f", str(tmp_path / "key")], capture_output=True, text=True, check=True).stdout.split()
-    assert told[:2] == public.split() and told[0] == "ssh-rsa"
-    assert subprocess.run(["ssh-keygen", "-l", "-f", str(tmp_path / "key")], capture_output=True, text=True, check=True).stdout.startswith("3072 ")
+    assert told[:2] == public.split() and told[0] == name
+    assert subprocess.run(["ssh-keygen", "-l", "-f", str(tmp_path / "key")], capture_output=True, text=True, check=True).stdout.startswith(bits)

@@ -147,10 +147,14 @@ def test_host_keys_are_made_where_they_are_used_and_can_be(paths: tuple[str, ...
         assert made[0].argv[-2:] == ("-f", "/etc/ssh/ssh_host_rsa_key") and not made[0].may_fail and made[1].argv[-1] == "-A" and made[1].may_fail
 
 
-def test_where_there_is_systemd_one_key_was_made_ahead_and_one_command_makes_the_others() -> None:
-    own, made = identity.host_keys(guest(), tree({}, "usr/bin/ssh-keygen", "usr/sbin/sshd", "lib/systemd/systemd"))
-    assert isinstance(own, TreeHostKey) and (own.path, own.comment) == ("etc/ssh/ssh_host_rsa_key", "root@mail")
-    assert isinstance(made, Run) and made.argv == ("/usr/bin/ssh-keygen", "-A") and made.chroot and made.contained and not made.may_fail
+@pytest.mark.parametrize(("had", "made"), [
+    ((), ["rsa", "ecdsa", "ed25519"]), (("ed25519",), ["rsa", "ecdsa", "ed25519"]), (("rsa", "dsa"), ["rsa", "ecdsa", "ed25519", "-A"])])
+def test_where_there_is_systemd_keys_are_ours_and_of_other_kinds_the_guests(had: tuple[str, ...], made: list[str]) -> None:
+    paths = ("usr/bin/ssh-keygen", "usr/sbin/sshd", "lib/systemd/systemd", *(f"etc/ssh/ssh_host_{kind}_key{end}" for kind in had for end in ("", ".pub", "-cert.pub")))
+    steps = identity.host_keys(guest(), tree({}, *paths))
+    assert [step.kind if isinstance(step, TreeHostKey) else step.argv[-1] for step in steps if isinstance(step, TreeHostKey | Run)] == made
+    assert all((step.path, step.comment) == (f"etc/ssh/ssh_host_{step.kind}_key", "root@mail") for step in steps if isinstance(step, TreeHostKey))
+    assert all(step.chroot and step.contained and not step.may_fail for step in steps if isinstance(step, Run))
 
 
 # -- console --------------------------------------------------------------------------------------
