@@ -60,7 +60,7 @@ def listing(ground: Ground) -> dict[str, Any]:
             status = path.lstat()
             readable = stat.S_ISREG(status.st_mode) and status.st_size <= 1 << 26
             content = os.readlink(path) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest() if readable else ""
-            found[str(path)] = (status.st_mode, status.st_uid, status.st_ino, status.st_size, status.st_blocks, status.st_mtime_ns, content)
+            found[str(path)] = (status.st_mode, status.st_uid, status.st_ino, status.st_size, status.st_mtime_ns, content)
     return found
 
 
