@@ -153,11 +153,14 @@ def test_neither_permitted_is_said_plainly(space: Space) -> None:
 
 def test_round_trip_times_are_the_kernels() -> None:
     """A burst is taken in after it was sent; with the kernel's stamps its first echo looks no slower than its last."""
-    began = time.monotonic()
-    times = [each.mean_rtt_ms for each in ping_all(loopback(640), 1000).values()]
-    whole = (time.monotonic() - began) * 1000
-    assert all(each is not None and 0 <= each < whole for each in times)
-    assert sorted(each for each in times if each is not None)[320] < whole / 10
+    shares = []
+    for _ in range(5):
+        began = time.monotonic()
+        times = [each.mean_rtt_ms for each in ping_all(loopback(640), 1000).values()]
+        whole = (time.monotonic() - began) * 1000
+        assert all(each is not None and 0 <= each < whole for each in times)
+        shares.append(sorted(each for each in times if each is not None)[320] / whole)
+    assert min(shares) < 0.02, "without the stamps it is 0.04, with them 0.001; a machine that is at work may delay some"
 
 
 def test_two_runs_at_once_do_not_take_each_others_replies() -> None:
