@@ -92,7 +92,7 @@ def test_a_word_with_a_quote_stays_a_word() -> None:
 
 def test_zsh_reads_it_too(tmp_path: Path) -> None:
     zsh = shutil.which("zsh")
-    assert zsh, "tools/apt-test.txt names it"
+    assert zsh, "tools/apt-test.txt and tools/chroot-packages.txt name it"
     made = tmp_path / "dtcxen.zsh"
     made.write_text(subprocess.run([sys.executable, "-m", "dtcxen_soap", "completion", "zsh"], capture_output=True, text=True, check=True).stdout)
     tab = f"source {made}; COMP_WORDS=(dtcxen call setupVPSDisk imageType=v); COMP_CWORD=3; emulate ksh -c 'setopt no_warn_create_global; _dtcxen'; print -l -- $COMPREPLY"

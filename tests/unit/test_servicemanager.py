@@ -44,7 +44,7 @@ def test_a_sign_of_life_is_given_only_where_one_is_waited_for(systemd: socket.so
     assert watched.watchdog_seconds == 120.0 and said(systemd) == ["WATCHDOG=1"]
 
 
-@pytest.mark.parametrize("wrong", [{"WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": ""}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "-5"}])
+@pytest.mark.parametrize("wrong", [{"WATCHDOG_PID": str(os.getpid() + 1)}, {"WATCHDOG_USEC": ""}, {"WATCHDOG_USEC": "soon"}, {"WATCHDOG_USEC": "-5"}])
 def test_a_watchdog_of_another_process_is_not_ours(wrong: dict[str, str]) -> None:
     assert ServiceManager({"NOTIFY_SOCKET": "/none", "WATCHDOG_USEC": "1000", **wrong}).watchdog_seconds == 0.0
 
