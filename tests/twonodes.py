@@ -1,6 +1,7 @@
 """Two nodes below one directory, each with a daemon's programs of its own: a toolstack of files, and an `ssh` that leads to the other's receiver.
 
-The daemon, the receiver, disks and journals are real; tests/integration/test_migrate_ssh.py has real ssh between them.
+The daemon, the receiver, disks and journals are real; tests/integration/test_migrate_ssh.py has real ssh between them. A pair is made once for many tests,
+and `as_new` makes it what it was.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from dtcxen_soap.facts import NeedJobs
 from tests.node import Node
 
 ROOT = Path(__file__).parents[1]
@@ -49,12 +55,106 @@ class MovingNode(Node):
         for source, name in (("xl", "xl"), ("xl", "xenstore-read"), ("ssh", "ssh"), ("sitecustomize.py", "sitecustomize.py")):
             shutil.copy(PROGRAMS / source, self.bin / name)
             (self.bin / name).chmod(0o755)
+        self._environment = {"PYTHONPATH": f"{self.bin}:{ROOT}", "NODE_BIN": str(self.bin)}
+        self._sockets = tempfile.TemporaryDirectory(prefix="moves")
+        self._receivers = self._receive()
+        self._wsdl: Any = None
+
+    # -- processes --------------------------------------------------------------------------------
+
+    def _receive(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, str(PROGRAMS / "receivers"), self.door, str(self.config)]
+        begun = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PATH": "/usr/bin:/bin", **self._environment})
+        assert begun.stdout and begun.stdout.readline() == b"ready\n"
+        return begun
+
+    @property
+    def door(self) -> str:
+        """Where its receivers are asked for: a path that is short enough for a socket."""
+        return f"{self._sockets.name}/door"
 
     def leads_to(self, other: MovingNode) -> None:
-        (self.bin / "peer").write_text("\n".join((sys.executable, str(ROOT), str(other.bin), str(other.config))))
+        (self.bin / "peer").write_text(other.door)
 
     def start(self, wait_seconds: float = 30, environment: dict[str, str] | None = None) -> None:
-        super().start(wait_seconds, {"PYTHONPATH": f"{self.bin}:{ROOT}", "NODE_BIN": str(self.bin), **(environment or {})})
+        super().start(wait_seconds, {**self._environment, **(environment or {})})
+
+    def client(self) -> Any:
+        """As the WSDL has it, which is read once: a daemon that starts again has another port, and nothing else."""
+        if self._wsdl is None:
+            import zeep
+            from zeep.transports import Transport
+            self._wsdl = zeep.Client(self.url + "?wsdl", transport=Transport(session=self.session(), timeout=60, operation_timeout=90))
+        return self._wsdl.create_service(self._wsdl.service._binding.name.text, self.url)
+
+    def job_log(self, job: int) -> str:
+        return Path(self.settings.job_log_dir, f"job-{job}.log").read_text()
+
+    def forked(self, work: Callable[[], object]) -> int:
+        """Do it in a process of its own that has this node's programs; its exit code, negative for a signal."""
+        if (child := os.fork()) == 0:
+            code = 1
+            try:
+                from dtcxen_soap import movepeer, processes
+                processes.PATH = f"{self.bin}:{processes.PATH}"
+                processes.CLEAN_ENVIRONMENT["PATH"] = processes.PATH
+                movepeer.FIRST_WAIT = movepeer.LONGEST_WAIT = 0.1
+                work()
+                code = 0
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                os._exit(code)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def serve(self, *wanted: str) -> str:
+        """In this process: what a daemon does when it starts, and the one call that is `wanted`, if any; how its job ended, in words."""
+        from dtcxen_soap import operations
+        from dtcxen_soap.access import Caller, Role
+        from dtcxen_soap.dom0 import Dom0
+        from dtcxen_soap.jobs import Jobs
+        from dtcxen_soap.journal import LIVE, Journal
+        from dtcxen_soap.survey.survey import Survey
+        settings, dom0 = self.settings, Dom0()
+        journal = Journal(settings.journal_path, settings.job_log_dir)
+        jobs = Jobs(settings, dom0, journal, Survey(settings, dom0, journal, lambda vps: "").fill)
+        jobs.start()
+        if wanted:
+            given = [tuple(word.split("=", 1)) for word in wanted[1:]]
+            call = operations.prepare(wanted[0], given, settings, Caller(settings.admin_user, Role.ADMIN, "tests"), rpc=False)  # type: ignore[arg-type]
+            job = jobs.submit(call).result(60).job
+            while (fact := journal.job(job)) and fact.state in LIVE:
+                time.sleep(0.01)
+        (last,) = journal.jobs(NeedJobs(limit=1))
+        jobs.stop(5)
+        journal.close()
+        return f"{last.state}: {last.reason}"
+
+    def close(self) -> None:
+        """End all that runs."""
+        if self.daemon is not None:
+            self.stop()
+        self.halt()
+        self._receivers.communicate()
+        self._sockets.cleanup()
+
+    # -- what is there ----------------------------------------------------------------------------
+
+    def as_new(self) -> None:
+        """Without a VPS, and without a memory of moves; a daemon goes on running if none of its own is left."""
+        self.halt()
+        moves = Path(self.settings.state_dir) / "moves"
+        if self.daemon is not None and list(moves.glob("xen*")):
+            self.stop()
+        names = ("down", "cut", "deaf", "no-boot", "kill-receiver", "kill-inside")
+        for path in (*self.mnt.glob("xen*"), *self.mnt.glob("kept/*"), *self.xen.glob("xen*"), *self.xen.glob("auto/*"), *moves.glob("*"), *map(self.bin.joinpath, names)):
+            path.unlink(missing_ok=True)
+        htpasswd = Path(self.settings.htpasswd_file)
+        htpasswd.write_text("".join(line for line in htpasswd.read_text().splitlines(True) if not line.startswith("xen")))
+        if self.daemon is None:
+            journal = Path(self.settings.journal_path)
+            for path in (*journal.parent.glob(f"{journal.name}*"), *Path(self.settings.job_log_dir).glob("*")):
+                path.unlink()
 
     @property
     def mnt(self) -> Path:
@@ -115,9 +215,16 @@ class MovingNode(Node):
 
 
 def pair(tmp_path: Path, **changed: str) -> tuple[MovingNode, MovingNode]:
-    """Two nodes that lead to each other; VPS 01 is at the first."""
+    """Two nodes that lead to each other."""
     old, new = (MovingNode(tmp_path / name, **changed) for name in ("old", "new"))
     old.leads_to(new)
     new.leads_to(old)
-    old.new_vps()
     return old, new
+
+
+def fresh(old: MovingNode, new: MovingNode) -> tuple[str, ...]:
+    """As at the beginning, with VPS 01 at the first; the digests of its disks."""
+    for node in (old, new):
+        node.as_new()
+    old.new_vps()
+    return old.digests()

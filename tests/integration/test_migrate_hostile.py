@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 from hypothesis import strategies as some
 
-from dtcxen_soap import movepeer, moving
+from dtcxen_soap import movepeer, moving, processes
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Failed
 from dtcxen_soap.journal import Journal
@@ -211,6 +211,7 @@ def test_a_hostile_receiver_gets_an_error_and_no_more(here: Here, name: str, mon
     monkeypatch.setattr(movepeer, "FIRST_WAIT", 0.01)
     monkeypatch.setattr(movepeer, "LONGEST_WAIT", 0.01)
     monkeypatch.setattr(movepeer, "MOST_CUTS_IN_A_ROW", 2)
+    monkeypatch.setattr(processes, "TERM_SECONDS", 0.1)
     to: dict[str, Any] = {"peer": (sys.executable, "-c", PRELUDE % str(disk) + PEERS[name]), "transfer": "ab" * 16, "number": 1}
     offer = Offer("ab" * 16, VpsId(1), VpsId(1), "old:/s", ImageType.VBD, (DiskOffer(DiskRole.ROOT, 2 << 20),), "x", False, False)
     steps = (

@@ -1,7 +1,8 @@
 """For tests/twonodes.py only: a Python that finds this first looks for programs in NODE_BIN before all else, and dies or fails where a test says so.
 
 KILL_AT: the daemon kills itself, as kill -9 would, when a job begins that step. NODE_BIN/kill-receiver holds "WORD before" or "WORD
-after": the receiver kills itself when it is asked for that, once; NODE_BIN/kill-inside "before" or "after": within the commit, which is on disk then.
+after": the receiver kills itself when it is asked for that, once; a third word is a file that it makes first. NODE_BIN/kill-inside holds "before" or
+"after": within the commit, which is on disk then. Of a guest that never boots (`no-boot`) a boot is watched for three seconds; settings have at least ten.
 """
 
 from __future__ import annotations
@@ -29,17 +30,19 @@ if _bin:
 
     processes.PATH = f"{_bin}:{processes.PATH}"
     processes.CLEAN_ENVIRONMENT["PATH"] = processes.PATH
-    movepeer.FIRST_WAIT = 0.2
+    movepeer.FIRST_WAIT = movepeer.LONGEST_WAIT = 0.1
     from dtcxen_soap import receiver
 
     _answer, _name = receiver.Receiver._answer, receiver.Receiver._name
 
     def _killed(self: Any, header: Any) -> None:
-        wanted = _once("kill-receiver")
-        here = wanted.partition(" ")[0] == header.get("do")
+        word, when, *more = _once("kill-receiver").split() or ("", "")
+        here = word == header.get("do")
         if here:
             (Path(_bin) / "kill-receiver").unlink()
-        if here and wanted.endswith("before"):
+            for path in more:
+                Path(path).touch()
+        if here and when == "before":
             _die()
         _answer(self, header)
         if here:
@@ -54,6 +57,11 @@ if _bin:
         if when:
             _die()
 
+    def _hurried(**words: Any) -> Any:
+        return _watch_boot(**{**words, "seconds": 3 if (Path(_bin) / "no-boot").exists() else words["seconds"]})
+
+    _watch_boot = receiver.WatchBoot
+    receiver.WatchBoot = _hurried  # type: ignore[assignment, misc]
     receiver.Receiver._answer = _killed  # type: ignore[method-assign]
     receiver.Receiver._name = _half  # type: ignore[method-assign]
 
