@@ -132,20 +132,21 @@ def test_killed_while_taking_it_for_good(running: Nodes, when: str) -> None:
     old.client().setupVPSDisk(vps="01", diskSizeMib=64, swapSizeMib=0, imageType="vbd")
 
 
-POINTS = (
-    *((Journal, name) for name in ("step_started", "step_ended", "block", "undo_forgotten", "next_tenancy", "ended")),
-    *((Dom0, name) for name in ("write_file", "remove_file", "rename_file")))
+POINTS = (*((Journal, name) for name in ("started", "step_ended", "block", "undo_forgotten", "ended")), *((Dom0, name) for name in ("write_file", "remove_file", "rename_file")))
 
 
 def _dying_at(point: int, count: Path) -> None:
     """Have this process kill itself when it does the thing of that number that changes something; `count` holds the last one's and its name."""
-    reached = 0
+    reached, after = 0, False
 
     def watch(kind: type, name: str) -> None:
         real = getattr(kind, name)
 
         def watched(*words: Any, **more: Any) -> Any:
-            nonlocal reached
+            nonlocal reached, after
+            after = after or name == "undo_forgotten"
+            if after and name not in ("undo_forgotten", "ended"):
+                return real(*words, **more)
             reached += 1
             count.write_text(f"{reached} {name} {words[1:4]}")
             if reached == point:
@@ -159,7 +160,10 @@ def _dying_at(point: int, count: Path) -> None:
 
 
 def test_killed_at_every_point(both: tuple[MovingNode, MovingNode], tmp_path: Path) -> None:
-    """The engine without its wire: before each step, behind it, and within those that change more than one thing. The next start settles it."""
+    """The engine without its wire: behind each step, and within those that change more than one thing. The next start settles it.
+
+    Of what only tidies up, once it is the other node's for good, just the first and the last.
+    """
     old, new = both
     if old.daemon is not None:
         old.stop()
@@ -179,8 +183,7 @@ def test_killed_at_every_point(both: tuple[MovingNode, MovingNode], tmp_path: Pa
         told = (tmp_path / "told").read_text()
         assert "cleaning up failed" not in told, f"{where}: {told}"
         moved.append(only_one(old, new, before, where))
-        print(point, where, told, moved[-1])
-    assert code == 0 and point > 30, f"{point} {code}"
+    assert code == 0 and point > 20, f"{point} {code}"
     assert moved == sorted(moved) and moved[0] is False and moved[-1] is True, "first never, then always"
 
 

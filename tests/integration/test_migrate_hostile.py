@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
@@ -212,6 +213,7 @@ def test_a_hostile_receiver_gets_an_error_and_no_more(here: Here, name: str, mon
     monkeypatch.setattr(movepeer, "LONGEST_WAIT", 0.01)
     monkeypatch.setattr(movepeer, "MOST_CUTS_IN_A_ROW", 2)
     monkeypatch.setattr(processes, "TERM_SECONDS", 0.1)
+    monkeypatch.setattr(processes, "last_words", functools.partial(processes.last_words, seconds=0.1))
     to: dict[str, Any] = {"peer": (sys.executable, "-c", PRELUDE % str(disk) + PEERS[name]), "transfer": "ab" * 16, "number": 1}
     offer = Offer("ab" * 16, VpsId(1), VpsId(1), "old:/s", ImageType.VBD, (DiskOffer(DiskRole.ROOT, 2 << 20),), "x", False, False)
     steps = (

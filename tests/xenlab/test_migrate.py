@@ -41,7 +41,7 @@ def other(lab: Lab) -> Iterator[str]:
 
 
 def test_a_running_vps_moves_and_boots_there(lab: Lab, other: str) -> None:
-    lab.setup(VPS)
+    lab.setup(VPS, disk=512)
     lab.booted(VPS, PASSWORD, bootMode="direct")
     with lab.timed("move of a running VPS to its login there"):
         record = lab.done(lab.client().migrateVPS(vps=str(VPS), toHost=other, toVps=str(THERE), copyFirst=True).job, 1800)
