@@ -77,13 +77,24 @@ def _talk(step: movesteps.AskPeer | movesteps.DropAtPeer | movesteps.SendOwner |
     return ""
 
 
+def would_refuse(step: movesteps.AskPeer, watch: Watch) -> tuple[str, ...]:
+    """What the other node says to speak against it now, for whoever only plans: nothing is made there. Failed when it cannot be asked."""
+    try:
+        with movepeer.connected(step.peer, watch) as peer:
+            return _against(peer.ask(step.offer.header("judge")))
+    except Cut as error:
+        raise Failed("", str(error), paste(step.peer)) from error
+
+
 def _ask(step: movesteps.AskPeer, peer: Peer) -> str:
     """The offer; what speaks against it there is one failure."""
-    answer = peer.ask(step.offer.header("offer"))
-    against = [movepeer.plain({"why": item}, "why") for item in movewords.items(answer, "against", 100)]
-    if against:
+    if against := _against(peer.ask(step.offer.header("offer"))):
         raise Failed("", f"it cannot take it: {'; '.join(against)}")
     return ""
+
+
+def _against(answer: movewords.Header) -> tuple[str, ...]:
+    return tuple(movepeer.plain({"why": item}, "why") for item in movewords.items(answer, "against", 100))
 
 
 def _drop(step: movesteps.DropAtPeer | movesteps.TakeBack, peer: Peer) -> bool:

@@ -98,7 +98,7 @@ class Receiver:
     def _answer(self, header: Header) -> None:
         do = movewords.text(header, "do", 20)
         answers: dict[str, Callable[[Header], None]] = {
-            "hello": self._hello, "offer": self._offer, "attach": self._attach, "have": self._have, "put": self._put, "zero": self._zero, "sync": self._sync,
+            "hello": self._hello, "judge": self._judge, "offer": self._offer, "attach": self._attach, "have": self._have, "put": self._put, "zero": self._zero, "sync": self._sync,
             "digest": self._digest, "arrive": self._arrive, "start": self._start, "keep": self._keep, "drop": self._drop}
         if do not in answers:
             raise Garbled("do: nothing that can be asked")
@@ -144,19 +144,34 @@ class Receiver:
         offer = movewords.offer(header)
         self._dom0.make_directory(arrival.notes_dir(self._settings), _PRIVATE_DIRECTORY)
         with self._locked(offer.vps):
-            before = self._read(offer.vps)
-            begun = before is not None and before.phase == RECEIVING and before.offer.shape == offer.shape
+            before, begun = self._begun(offer)
             if before and begun and not all(self._dom0.exists(path) for _, path in before.paths):
                 self._let_go(before)
                 before, begun = None, False
             facts = self._survey.fill(arrival.needs(offer))
-            taken, against = arrival.judge(offer, self._settings, facts, begun=begun)
-            if before and not begun:
-                against = (f"VPS {offer.vps} is arriving here from another node, or in another form: killVPSDisk lets go of that", *against)
+            taken, against = self._judged(offer, facts, before, begun)
             if not against:
                 record = Record(offer, tuple(taken.paths.items()), taken.config, RECEIVING, self._session, owned=bool(before and before.owned))
                 self._make(record, facts, begun)
         self._pipe.send({"against": list(against)[:50], "begun": begun})
+
+    def _judge(self, header: Header) -> None:
+        """What would speak against an offer now, for whoever only plans; nothing is made, and nobody's copy is taken over."""
+        offer = movewords.offer(header)
+        before, begun = self._begun(offer)
+        _, against = self._judged(offer, self._survey.fill(arrival.needs(offer)), before, begun)
+        self._pipe.send({"against": list(against)[:50]})
+
+    def _begun(self, offer: Offer) -> tuple[Record | None, bool]:
+        """What has arrived of a VPS of that number, and whether it is of this very one."""
+        before = self._read(offer.vps)
+        return before, before is not None and before.phase == RECEIVING and before.offer.shape == offer.shape
+
+    def _judged(self, offer: Offer, facts: Facts, before: Record | None, begun: bool) -> tuple[arrival.Taken, tuple[str, ...]]:
+        taken, against = arrival.judge(offer, self._settings, facts, begun=begun)
+        if before and not begun:
+            against = (f"VPS {offer.vps} is arriving here from another node, or in another form: killVPSDisk lets go of that", *against)
+        return taken, against
 
     def _make(self, record: Record, facts: Facts, begun: bool) -> None:
         """The record first: it is what names the disks to whoever must remove them."""

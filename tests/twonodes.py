@@ -107,6 +107,12 @@ class MovingNode(Node):
                 os._exit(code)
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
+    def dtcxen(self, *words: str) -> tuple[int, str]:
+        """The command line here; its exit code and all that it says."""
+        command = [sys.executable, "-m", "dtcxen_soap", *words, "--config", str(self.config)]
+        done = subprocess.run(command, env={**os.environ, **self._environment}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return done.returncode, done.stdout
+
     def serve(self, *wanted: str) -> str:
         """In this process: what a daemon does when it starts, and the one call that is `wanted`, if any; how its job ended, in words."""
         from dtcxen_soap import operations

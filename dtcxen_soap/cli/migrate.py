@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dtcxen_soap.access import Caller, Role
 from dtcxen_soap.cli import call as cli_call
 from dtcxen_soap.cli import door as cli_door
 from dtcxen_soap.cli.console import CONFIG, FAILED, OK, form_of, load, remark, say
+from dtcxen_soap.errors import Failed
+
+if TYPE_CHECKING:
+    from dtcxen_soap.movesteps import AskPeer
 
 OPERATION = "migrateVPS"
 _MIGRATE = """\
@@ -37,7 +41,7 @@ def add_to(commands: Any) -> None:
     migrate.add_argument("--stop-seconds", metavar="N", help="how long its shutdown may take, 180 when not given")
     migrate.add_argument("--force", action="store_true", help="end it at once when it has not shut down by then")
     migrate.add_argument("--settle", action="store_true", help="end a move that was cut off")
-    migrate.add_argument("--plan", action="store_true", help="print the steps, and stop")
+    migrate.add_argument("--plan", action="store_true", help="print the steps, ask the other node, and stop")
     migrate.add_argument("--no-follow", action="store_true", help="do not wait for the job to end")
     migrate.add_argument("--json", action="store_true", help="print the job's last record as JSON")
     cli_door.add_options(migrate)
@@ -54,7 +58,10 @@ def run_migrate(options: argparse.Namespace) -> int:
         return print_plan(values, options.config or CONFIG)
     node = cli_door.node(options, cli_door.settings_of(options))
     shown = [*values, ("planOnly", "true")] if options.plan else values
-    return cli_call.carry_out(node, form_of(OPERATION), shown, follow=not options.no_follow, as_json=options.json)
+    code = cli_call.carry_out(node, form_of(OPERATION), shown, follow=not options.no_follow, as_json=options.json)
+    if options.plan and not options.settle:
+        remark(f"{options.to} was not asked: it checks everything at its end first of all, before anything stops; without --url it is asked now")
+    return code
 
 
 def _values(options: argparse.Namespace) -> list[tuple[str, str]]:
@@ -64,15 +71,34 @@ def _values(options: argparse.Namespace) -> list[tuple[str, str]]:
 
 
 def print_plan(values: list[tuple[str, str]], config: str) -> int:
-    """The steps that it would take now. The other node is not asked, which is told."""
+    """The steps that it would take now, and what the other node says to that: it is asked, and nothing is made there."""
     from dtcxen_soap import operations
     from dtcxen_soap.cli import plan as cli_plan
+    from dtcxen_soap.movesteps import AskPeer
+    from dtcxen_soap.planprint import render
     settings = load(config)
     call = operations.prepare(OPERATION, values, settings, Caller(settings.admin_user, Role.ADMIN, "dtcxen migrate"), rpc=False)
-    for line in cli_plan.lines_of(call, settings):
+    plan = cli_plan.decided(call, settings)
+    for line in render(plan):
         say(line)
-    remark(f"{dict(values)['toHost']} was not asked: it checks everything at its end first of all, before anything stops here")
-    return OK
+    asks = [step for step in plan.steps if isinstance(step, AskPeer)]
+    return _ask(asks[0], dict(values)["toHost"]) if asks else OK
+
+
+def _ask(step: AskPeer, host: str) -> int:
+    """Tell what the other node says. FAILED when the move would fail at once."""
+    from dtcxen_soap import moving
+    from dtcxen_soap.processes import Unwatched
+    try:
+        against = moving.would_refuse(step, Unwatched())
+    except Failed as error:
+        remark(f"{host} could not be asked: {error}")
+        return FAILED
+    for why in against:
+        remark(f"{host} cannot take it: {why}")
+    if not against:
+        remark(f"{host} was asked, and would take it")
+    return FAILED if against else OK
 
 
 def run_receive(options: argparse.Namespace) -> int:

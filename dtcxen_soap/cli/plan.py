@@ -53,9 +53,14 @@ def lines_of(call: Call, settings: Settings) -> tuple[str, ...]:
         return (f"{call.operation} takes no steps: it changes nothing",)
     if call.kind is Kind.CANCEL:
         return (f"{call.operation} takes no steps of its own",)
-    with cli_local.survey(settings) as looked:
-        made = call.decide(looked.survey.fill(call.needs))
+    made = decided(call, settings)
     return planprint.render(made) if isinstance(made, Plan) else _nothing_to_do(call.operation, made)
+
+
+def decided(call: Call, settings: Settings) -> Plan | Any:
+    """What a call that changes something would do on this node now: a plan, or an answer where there is nothing to do."""
+    with cli_local.survey(settings) as looked:
+        return call.decide(looked.survey.fill(call.needs))
 
 
 def _nothing_to_do(name: str, answer: Any) -> tuple[str, ...]:

@@ -76,6 +76,19 @@ def test_one_that_is_down_stays_down(nodes: Nodes) -> None:
     assert new.digests(name="xen07") == before and (new.xen / "xen07").read_text().count("xen07") == 3 and new.running() == []
 
 
+def test_a_plan_has_asked_the_other_node(running: Nodes) -> None:
+    old, new, before = running
+    code, said = old.dtcxen("migrate", "01", "--to", "other", "--plan")
+    assert code == 0 and "8. Give the VPS up" in said and "other was asked, and would take it" in said, said
+    assert new.left_of_arrival() == [] and old.running() == ["xen01"] and old.digests() == before
+    (new.xen / "xen09").write_text('name = "xen09"\nvif = [ "mac=00:16:3e:10:10:09,ip=192.0.2.10" ]\n')
+    code, said = old.dtcxen("migrate", "01", "--to", "other", "--plan")
+    assert code == 1 and "8. Give the VPS up" in said and "other cannot take it: the address 192.0.2.10 is xen09's here" in said, said
+    (old.bin / "down").touch()
+    code, said = old.dtcxen("migrate", "01", "--to", "other", "--plan")
+    assert code == 1 and "8. Give the VPS up" in said and "other could not be asked: " in said and "No route to host" in said, said
+
+
 # -- one startable VPS, whatever happens ------------------------------------------------------------
 
 

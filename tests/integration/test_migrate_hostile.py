@@ -151,7 +151,20 @@ def test_a_stale_session_does_nothing_any_more(here: Here) -> None:
         os.close(handle)
 
 
-WORDS = ("hello", "offer", "attach", "have", "put", "zero", "sync", "digest", "arrive", "start", "keep", "drop")
+def test_one_that_only_plans_makes_nothing(here: Here) -> None:
+    before = here.tree()
+    assert here.hears(HELLO + render(here.offer(do="judge")))[1] == {"against": []}
+    (refused,) = here.hears(HELLO + render(here.offer(do="judge", vps=9999)))[1]["against"]
+    assert "max_vps_id" in refused
+    assert here.tree() == before and os.listdir(here.place / "mnt") == [] and not (here.place / "state/moves").exists()
+    here.hears(HELLO + render(here.offer()))
+    begun = here.tree()
+    assert here.hears(HELLO + render(here.offer(do="judge")))[1] == {"against": []}, "it is its own copy"
+    assert "arriving here" in here.hears(HELLO + render(here.offer(do="judge", source="third:/s")))[1]["against"][0]
+    assert here.tree() == begun, "whose it is stays"
+
+
+WORDS = ("hello", "judge", "offer", "attach", "have", "put", "zero", "sync", "digest", "arrive", "start", "keep", "drop")
 FIELDS = some.fixed_dictionaries({"do": some.sampled_from(WORDS)}, optional={
     "vps": some.sampled_from((1, 2, 0, "1", 10 ** 30)), "transfer": some.sampled_from(("ab" * 16, "cd" * 16, "..")), "disk": some.sampled_from(("xvda", "xvdb", "../x")),
     "at": some.sampled_from((0, 1, 2, -1)), "count": some.sampled_from((1, 2, 3, 10 ** 9)), "bytes": some.sampled_from((0, 1, 4, 1 << 20, 1 << 40)),
