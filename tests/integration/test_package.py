@@ -183,6 +183,7 @@ systemctl is-active dtcxen-soap
 systemctl show -P StatusText dtcxen-soap
 printf 'toolstack=none\\nmanage_accounts=no\\ndefault_image_type=vbd\\nGATEWAY=192.0.2.1\\nNETMASK=255.255.255.0\\nDNS=192.0.2.53\\n' >>/etc/dtc-xen/dtc-xen.conf
 systemctl reload dtcxen-soap
+for tenth in $(seq 100); do [ "$(systemctl is-active dtcxen-soap)" = reloading ] || break; sleep 0.1; done
 systemctl is-active dtcxen-soap
 cp -r /mnt/bundles/small-amd64-1 /usr/share/dtc-xen-os/ && chown -R root:root /usr/share/dtc-xen-os
 dtcxen call setupVPSDisk vps=01 diskSizeMib=128 swapSizeMib=64
