@@ -402,7 +402,7 @@ def test_a_mount_is_free_as_soon_as_a_cancelled_command_has_ended(image: Path, t
         dom0.run(Run(why="", argv=("sh", "-c", script), confinement=Confinement(writable=(str(at),))), watch.lines.append, watch)
     start = time.monotonic()
     dom0.unmount(str(at))
-    assert time.monotonic() - start < 0.5 and eventually(lambda: dom0.loop_devices_of(str(image)) == (), 1)
+    assert time.monotonic() - start < 3 and eventually(lambda: dom0.loop_devices_of(str(image)) == (), 1)
 
 
 # -- what an earlier daemon left ------------------------------------------------------------------

@@ -192,14 +192,14 @@ grep -E '^(NoNewPrivs|Seccomp|CapBnd)' /proc/$(systemctl show -P MainPID dtcxen-
 journalctl -u dtcxen-soap -q -o json DTCXEN_VPS=01 DTCXEN_OPERATION=reinstallOS --output-fields=MESSAGE,DTCXEN_JOB,DTCXEN_CALLER,DTCXEN_OUTCOME,DTCXEN_ARGUMENTS
 dtcxen audit --json 01 | grep -c password=.redacted
 mkdir /etc/systemd/system/dtcxen-soap.service.d
-printf '[Service]\\nWatchdogSec=2\\n' >/etc/systemd/system/dtcxen-soap.service.d/soon.conf
+printf '[Service]\\nWatchdogSec=3\\n' >/etc/systemd/system/dtcxen-soap.service.d/soon.conf
 systemctl daemon-reload
 systemctl restart dtcxen-soap
-sleep 5
+sleep 7
 echo restarts while it lives: $(systemctl show -P NRestarts dtcxen-soap)
 first=$(systemctl show -P MainPID dtcxen-soap)
 kill -STOP $first
-sleep 4
+sleep 5
 kill -CONT $first || echo it is gone
 for second in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15; do
     [ $(systemctl show -P NRestarts dtcxen-soap) = 0 ] || ! systemctl is-active --quiet dtcxen-soap || break

@@ -66,5 +66,5 @@ def test_a_node_full_of_vpses_is_pinged_in_no_time(survey: Survey, tmp_path: Pat
         (tmp_path / f"xen/{VpsId(number).name}").write_text(f'name = "{VpsId(number).name}"\nvif = [ "mac=02:00:00:00:00:{number:02x},ip={addresses}" ]\n')
     begun = time.monotonic()
     pings = survey.fill((NeedPings(2000, 1),)).pings
-    assert time.monotonic() - begun < 1
+    assert time.monotonic() - begun < 1.9
     assert len(pings) == 1000 and all(ping.received == 1 for ping in pings) and (pings[-1].vps, str(pings[-1].address)) == (VpsId(200), "127.200.0.5")

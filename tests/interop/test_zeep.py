@@ -118,7 +118,7 @@ def test_a_slow_call_and_wrong_passwords_delay_nobody(served: Served, admin: Any
             started = time.monotonic()
             assert admin.service.testVPSServer() == "OK"
             took.append(time.monotonic() - started)
-        assert sorted(took)[len(took) // 2] < 0.15 and any(thread.is_alive() for thread in slow)
+        assert sorted(took)[len(took) // 2] < 0.25 and any(thread.is_alive() for thread in slow)
     finally:
         release.set()
         for thread in slow + wrong:
