@@ -1,4 +1,4 @@
-"""A call that was checked and admitted: what the catalogue hands to the engine."""
+"""A call that was checked and admitted, and what is told of one that was not: what the catalogue hands to the engine."""
 
 from __future__ import annotations
 
@@ -40,3 +40,17 @@ class Call:
     job: int | None = None
     takes_over: bool = False
     arguments: str = ""
+
+
+@dataclass(frozen=True)
+class NotAdmitted:
+    """A call that would have changed something, and was refused before anybody looked at the node; for the audit.
+
+    Its values were not understood, so where one may be a secret `arguments` and `reason` hold none at all.
+    """
+
+    operation: str
+    caller: Caller
+    vps: VpsId | None
+    arguments: str
+    reason: str

@@ -20,6 +20,7 @@ class ParameterFault:
     `kind` is one word of soap.md's list (MissingParameter, UnknownParameter, RepeatedParameter,
     NilParameter, InvalidParameter, ParameterType, ParameterOrder, UnknownOperation). The texts
     never hold a secret: whoever makes a fault of a secret parameter leaves its value out.
+    `tells_value`: `problem` quotes what was given, as far as the caller may see it again.
     """
 
     operation: str
@@ -27,10 +28,18 @@ class ParameterFault:
     kind: str
     problem: str
     expected: str = ""
+    tells_value: bool = False
 
     def __str__(self) -> str:
+        return self._told(self.problem)
+
+    def without_value(self) -> str:
+        """The same for others than the caller, who may have put a secret into the wrong parameter."""
+        return self._told("not valid" if self.tells_value else self.problem)
+
+    def _told(self, problem: str) -> str:
         where = f"{self.operation}: {self.parameter}: " if self.parameter else f"{self.operation}: "
-        return where + self.problem + (f", expected {self.expected}" if self.expected else "")
+        return where + problem + (f", expected {self.expected}" if self.expected else "")
 
 
 class Refused(DtcxenError):

@@ -16,12 +16,14 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event, Lock
 from typing import Any
 
 from dtcxen_soap import planprint, plans
+from dtcxen_soap.access import Caller
 from dtcxen_soap.answers import CancelAsked, JobStarted
-from dtcxen_soap.calls import Call, Kind
+from dtcxen_soap.calls import Call, Kind, NotAdmitted
 from dtcxen_soap.dom0 import Dom0
 from dtcxen_soap.errors import Busy, Cancelled, DtcxenError, Failed, Missing
 from dtcxen_soap.execute import count, execute
@@ -124,7 +126,7 @@ class Jobs:
 
     def delivered(self, newest: int) -> None:
         """Samples up to this number have reached whoever asked for them. Never blocks."""
-        self._reads.put(lambda: self._journal.drop_samples(newest))
+        self._reads.put(lambda: _unasked(lambda: self._journal.drop_samples(newest)))
 
     def replace_settings(self, settings: Settings) -> None:
         """Use new settings from the next call on; worker threads become more at once, fewer as they finish."""
@@ -156,7 +158,7 @@ class Jobs:
                 self._enter(self._reads, call, lambda: _settle(future, lambda: work(call)))
         except DtcxenError as error:
             if changing:
-                self._audit(call, None, error)
+                self._audit_soon(partial(self._audit, call, None, error))
             future.set_exception(error)
         return future
 
@@ -364,15 +366,26 @@ class Jobs:
         finally:
             self._let_go(holder)
 
+    def not_admitted(self, refused: NotAdmitted) -> None:
+        """A call that would have changed something was refused before it could be submitted: it goes into the audit."""
+        self._audit_soon(lambda: self._keep(refused.caller, refused.operation, refused.vps, refused.arguments, refused.reason))
+
+    def _audit_soon(self, work: Work) -> None:
+        """Out of the caller's way; at once when no thread takes it, or not for long, since an entry must not be lost."""
+        if self._stopping or not self._reads.put(lambda: _unasked(work)):
+            _unasked(work)
+
     def _audit(self, call: Call, job: int | None, outcome: str | Exception, title: str = "") -> None:
         if isinstance(outcome, Exception):
             outcome = f"{type(outcome).__name__}: {outcome}" if isinstance(outcome, DtcxenError) else _INTERNAL
-        who = call.caller
-        self._journal.audit(
-            caller=who.name, peer=who.peer, operation=call.operation, vps=call.vps, detail=title, outcome=outcome, job=job, arguments=call.arguments)
+        self._keep(call.caller, call.operation, call.vps, call.arguments, outcome, job, title)
+
+    def _keep(self, who: Caller, operation: str, vps: VpsId | None, arguments: str, outcome: str, job: int | None = None, title: str = "") -> None:
+        """A line of the log, and a row of the audit; the line is there also when the journal's disk is full."""
         _audit_log.info(
-            "%s%s: %s: %s%s", who.name, f" from {who.peer}" if who.peer else "", f"{call.operation} {call.arguments}".rstrip(), outcome, f" (job {job})" if job else "",
-            extra=about(job=job, vps=call.vps, caller=who.name, operation=call.operation, peer=who.peer, outcome=outcome, arguments=call.arguments))
+            "%s%s: %s: %s%s", who.name, f" from {who.peer}" if who.peer else "", f"{operation} {arguments}".rstrip(), outcome, f" (job {job})" if job else "",
+            extra=about(job=job, vps=vps, caller=who.name, operation=operation, peer=who.peer, outcome=outcome, arguments=arguments))
+        self._journal.audit(caller=who.name, peer=who.peer, operation=operation, vps=vps, detail=title, outcome=outcome, job=job, arguments=arguments)
 
 
 _INTERNAL = "an internal error; the node's log tells more"
@@ -388,6 +401,14 @@ def _answer_of(plan: Plan) -> Any:
 def _all_over(holders: list[_Holder], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     return all([holder.over.wait(max(0.0, deadline - time.monotonic())) for holder in holders])
+
+
+def _unasked(work: Work) -> None:
+    """Work that nobody waits for: its failure is for the log, and the thread lives on."""
+    try:
+        work()
+    except DtcxenError as error:
+        _log.error("the journal was not written: %s", error)
 
 
 def _settle(future: Future[Any], work: Callable[[], Any]) -> None:

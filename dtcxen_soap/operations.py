@@ -13,8 +13,8 @@ from typing import Any
 from dtcxen_soap import accounts, answers, bsd, disks, fsck, hooks, hvm, migration, power, reports, rescue, rollback
 from dtcxen_soap import requests as req
 from dtcxen_soap.access import Access, Caller, Role, admit
-from dtcxen_soap.calls import Call, Kind
-from dtcxen_soap.errors import ParameterFault, Refused
+from dtcxen_soap.calls import Call, Kind, NotAdmitted
+from dtcxen_soap.errors import DtcxenError, ParameterFault, Refused
 from dtcxen_soap.facts import Facts, Need, NeedKept
 from dtcxen_soap.install import reinstall
 from dtcxen_soap.lookfacts import NeedJobCounts, NeedStates
@@ -187,6 +187,21 @@ def prepare(name: str, given: Sequence[tuple[str, req.Given]], settings: Setting
     return Call(name, operation.kind, caller, vps, needs, decide, bool(getattr(request, "plan_only", None)), job, operation.takes_over, req.told(request))
 
 
+def not_admitted(name: str, given: Sequence[tuple[str, req.Given]], caller: Caller, error: DtcxenError, *, rpc: bool) -> NotAdmitted | None:
+    """What is told of a call that `prepare` raised `error` for; None when it would have changed nothing, or is no operation."""
+    form = find(name, rpc)
+    if form is None or form.operation.kind is Kind.READ:
+        return None
+    request = form.operation.request
+    careful = isinstance(error, Refused) and req.has_secrets(request)
+    reason = "; ".join(fault.without_value() for fault in error.faults) if careful and isinstance(error, Refused) else str(error)
+    return NotAdmitted(
+        name, caller, req.vps_of(request, given, old=form.old), req.told_as_given(request, given),
+        f"{type(error).__name__}: {reason if len(reason) <= MOST_REASON else f'{reason[:MOST_REASON]}...'}")
+
+
+MOST_REASON = 1000
+"""Characters of a refusal in the audit: the first faults of a call that has hundreds."""
 _NODE = Caller("node", Role.ADMIN)
 """The daemon itself, by its clock or for who watches it."""
 

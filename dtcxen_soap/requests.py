@@ -378,6 +378,32 @@ def told(request: Request) -> str:
     return " ".join(f"{name}={'(redacted)' if secret else _quoted(value)}" for name, secret, value in given if value is not None)
 
 
+MOST_NAMES = 30
+"""Parameters of a refused call in the audit."""
+
+
+def told_as_given(request: type[Request], given: Sequence[tuple[str, Given]]) -> str:
+    """The same of a call that made no request, under the names it used; without any value where one may be a secret that was put into the wrong parameter."""
+    hidden = has_secrets(request)
+    words = [name[:64] if hidden or not isinstance(value, str) else f"{name[:64]}={_quoted(value)}" for name, value in given]
+    return " ".join(words[:MOST_NAMES]) + (f" ... ({len(words)} parameters)" if len(words) > MOST_NAMES else "")
+
+
+def vps_of(request: type[Request], given: Sequence[tuple[str, Given]], *, old: bool) -> VpsId | None:
+    """The VPS that a refused call is about, if that parameter at least makes sense."""
+    names = [item.name(old) for item in parameters(request, old) if item.field == "vps"]
+    texts = [value for name, value in given if name in names and isinstance(value, str)]
+    try:
+        return VpsId.parse(texts[0]) if texts else None
+    except ValueError:
+        return None
+
+
+def has_secrets(request: type[Request]) -> bool:
+    """Whether any parameter of it, in whatever form, is a secret."""
+    return any(item.secret for item in _all(request))
+
+
 def _all(request: type[Request]) -> tuple[Parameter, ...]:
     """Every field, whatever form of the operation has it."""
     return tuple(dict.fromkeys((*parameters(request), *parameters(request, old=True))))
@@ -419,8 +445,8 @@ def _name_faults(operation: str, names: list[str], known: dict[str, Parameter], 
 
 def _value(operation: str, name: str, parameter: Parameter, present: bool, given: Given, settings: Settings) -> tuple[ParameterFault | None, Any]:
     """The value of one parameter, or its fault. An empty or nil optional parameter is one not given."""
-    def fault(kind: str, problem: str) -> tuple[ParameterFault, None]:
-        return ParameterFault(operation, name, kind, problem, parameter.type.expected(settings)), None
+    def fault(kind: str, problem: str, tells_value: bool = False) -> tuple[ParameterFault, None]:
+        return ParameterFault(operation, name, kind, problem, parameter.type.expected(settings), tells_value), None
 
     if not present:
         return (None, None) if parameter.optional else fault("MissingParameter", "missing parameter")
@@ -438,7 +464,7 @@ def _value(operation: str, name: str, parameter: Parameter, present: bool, given
         return None, parameter.type.parse(given, settings)
     except ValueError as error:
         shown = "" if parameter.secret else f"{_shorten(given)}: "
-        return fault("InvalidParameter", f"{shown}{error}")
+        return fault("InvalidParameter", f"{shown}{error}", True)
 
 
 def _shorten(text: str) -> str:

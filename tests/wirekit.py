@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 
 from dtcxen_soap import answers, settings
-from dtcxen_soap.calls import Call
+from dtcxen_soap.calls import Call, NotAdmitted
 from dtcxen_soap.lookfacts import StateFact
 from dtcxen_soap.vps import VpsId
 from dtcxen_soap.wire.auth import Authenticator
@@ -81,6 +81,7 @@ class AnsweringEngine:
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
+        self.refused: list[NotAdmitted] = []
         self.arrived: list[int] = []
         self.outcome: Callable[[Call], Any] = self._from_table
         self.held: list[Future[Any]] | None = None
@@ -104,6 +105,9 @@ class AnsweringEngine:
         form = find(call.operation, True)
         assert form is not None
         return ANSWERS[form.operation.answer]
+
+    def not_admitted(self, refused: NotAdmitted) -> None:
+        self.refused.append(refused)
 
     def delivered(self, newest: int) -> None:
         self.arrived.append(newest)

@@ -21,7 +21,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from dtcxen_soap.access import Access, Caller, admit
 from dtcxen_soap.answers import PerformanceList
-from dtcxen_soap.calls import Call
+from dtcxen_soap.calls import Call, NotAdmitted
 from dtcxen_soap.errors import NotAllowed
 from dtcxen_soap.settings import Settings
 from dtcxen_soap.wire import delivery, faults, metrics, soap, status, statuspage, wsdl
@@ -47,6 +47,10 @@ class Engine(Protocol):
         """Start a call; its future holds the answer or an error of errors.py."""
         ...
 
+    def not_admitted(self, refused: NotAdmitted) -> None:
+        """A call that would have changed something was refused before it could be submitted."""
+        ...
+
     def delivered(self, newest: int) -> None:
         """Samples up to this number have reached their reader. Never blocks."""
         ...
@@ -55,9 +59,9 @@ class Engine(Protocol):
 class Served:
     """The Spyne application for one state of the settings, and its WSDL."""
 
-    def __init__(self, settings: Settings, submit: soap.Submit) -> None:
+    def __init__(self, settings: Settings, submit: soap.Submit, tell: soap.Tell) -> None:
         self.settings = settings
-        self.transport = HttpBase(soap.application(settings, submit))
+        self.transport = HttpBase(soap.application(settings, submit, tell))
         self._wsdl = wsdl.build(self.transport, wsdl.ANYWHERE)
 
     def wsdl(self, address: str) -> bytes:
@@ -76,7 +80,7 @@ class SoapResource(Resource):  # type: ignore[misc]
         super().__init__()
         self._settings_of, self._engine, self._auth, self._health, self._metrics, self._reactor = settings_of, engine, auth, health, figures, reactor
         self._pages = pages
-        self._served = Served(settings_of(), self._submit)
+        self._served = Served(settings_of(), self._submit, engine.not_admitted)
 
     def render(self, request: LimitedRequest) -> Any:
         """Answer a request, or say NOT_DONE_YET and answer later."""
@@ -264,7 +268,7 @@ class SoapResource(Resource):  # type: ignore[misc]
         """The application for the settings of now."""
         settings = self._settings_of()
         if settings is not self._served.settings:
-            self._served = Served(settings, self._submit)
+            self._served = Served(settings, self._submit, self._engine.not_admitted)
         return self._served
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from dtcxen_soap import operations
 from dtcxen_soap.access import Caller
-from dtcxen_soap.calls import Call
+from dtcxen_soap.calls import Call, NotAdmitted
 from dtcxen_soap.errors import DtcxenError, Failed, NotAllowed
 from dtcxen_soap.logfields import about
 from dtcxen_soap.settings import Settings
@@ -32,6 +32,7 @@ from spyne.service import Service, ServiceMeta  # isort: skip
 log = logging.getLogger(__name__)
 
 Submit = Callable[[Call], Any]
+Tell = Callable[[NotAdmitted], None]
 
 
 @dataclass
@@ -60,9 +61,10 @@ class Exchange:
 class DualSoap(Soap11):  # type: ignore[misc]
     """SOAP 1.1 in document/literal and in RPC/encoded, each answered in kind."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, tell: Tell) -> None:
+        """`tell` learns of each call that would have changed something and is not admitted."""
         super().__init__(validator=None, parse_xsi_type=False)
-        self._settings = settings
+        self._settings, self._tell = settings, tell
 
     def create_in_document(self, ctx: Any, charset: str | None = None) -> None:
         """Bytes to a document."""
@@ -74,13 +76,15 @@ class DualSoap(Soap11):  # type: ignore[misc]
         read = exchange.message = envelope.read(ctx.in_document)
         form = exchange.form = operations.find(read.operation, read.rpc)
         booleans = frozenset(item.name(form.old) for item in form.parameters if item.type.facets(self._settings).base == "boolean") if form else frozenset()
+        given, who = read.given(booleans), exchange.caller
         try:
-            exchange.call = operations.prepare(read.operation, read.given(booleans), self._settings, exchange.caller, rpc=read.rpc)
-        except NotAllowed as error:
-            who = exchange.caller
-            log.warning("%s, from %s", error, who.peer, extra=about(caller=who.name, peer=who.peer, operation=read.operation, outcome="NotAllowed"))
-            raise faults.of(error, read.operation) from None
+            exchange.call = operations.prepare(read.operation, given, self._settings, who, rpc=read.rpc)
         except DtcxenError as error:
+            if told := operations.not_admitted(read.operation, given, who, error, rpc=read.rpc):
+                self._tell(told)
+            elif form is None or isinstance(error, NotAllowed):
+                why = f"{who.name}: unknown operation {read.operation[:64]!r}" if form is None else str(error)
+                log.warning("%s, from %s", why, who.peer, extra=about(caller=who.name, peer=who.peer, operation=read.operation[:64], outcome=type(error).__name__))
             raise faults.of(error, read.operation) from None
         ctx.in_header_doc, ctx.in_body_doc = None, ctx.in_document
         ctx.method_request_string = f"{{{TNS}}}{read.operation}"
@@ -107,12 +111,12 @@ class DualSoap(Soap11):  # type: ignore[misc]
         return scrub(text) if isinstance(text, str) else text
 
 
-def application(settings: Settings, submit: Submit) -> Any:
-    """The Spyne application: a method per form of the catalogue, each handing its call to `submit`."""
+def application(settings: Settings, submit: Submit, tell: Tell = lambda refused: None) -> Any:
+    """The Spyne application: a method per form of the catalogue, each handing its call to `submit`; `tell` learns of what was not admitted."""
     replies = models.Replies()
     methods = {form.name: _method(form, settings, replies, submit) for form in operations.forms(rpc=False)}
     service = ServiceMeta("DtcXen", (Service,), methods)
-    return Application([service], TNS, name="DtcXen", in_protocol=DualSoap(settings), out_protocol=DualSoap(settings))
+    return Application([service], TNS, name="DtcXen", in_protocol=DualSoap(settings, tell), out_protocol=DualSoap(settings, tell))
 
 
 def _method(form: operations.Form, settings: Settings, replies: models.Replies, submit: Submit) -> Any:

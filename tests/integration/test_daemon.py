@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import ssl
@@ -98,6 +99,24 @@ def test_it_says_where_it_listens_answers_and_stops_cleanly(process: Process) ->
     assert process.stop() == 0 and time.monotonic() - started < 5
     lines = process.log.read_text().splitlines()
     assert lines and all(line[0] == "<" and line[2] == ">" for line in lines) and lines[-1] == "<6>stopped"
+
+
+def test_who_tried_what_is_in_the_audit_whatever_the_panel_shows_of_it(process: Process) -> None:
+    """The daemon's own audit, read as an admin does: what was done, and what was refused before anything was done."""
+    process.start()
+    assert "hddsize: ''" in process.call("setupLVMDisks", ("vpsname", "01"), ("hddsize", ""), ("swapsize", "512"), ("imagetype", "30000"))
+    assert "ramsize: " in process.call("reinstallVPSos", ("vpsname", "02"), ("ostype", "debian"), ("ramsize", "geheim-geheim"), ("password", "256"))
+    words = [sys.executable, "-m", "dtcxen_soap", "audit", "--json", "--config", str(process.config)]
+    deadline = time.monotonic() + 10
+    while len(rows := [row for row in json.loads(subprocess.run(words, capture_output=True, check=True).stdout)["audit"] if row["caller"] == ADMIN]) < 2:
+        assert time.monotonic() < deadline, rows
+        time.sleep(0.1)
+    second, first = rows
+    assert (first["caller"], first["peer"], first["vps"], first["arguments"]) == (ADMIN, "127.0.0.1", "01", "vpsname=01 hddsize='' swapsize=512 imagetype=30000")
+    assert first["outcome"].startswith("Refused: setupLVMDisks: hddsize: ") and "'30000'" in first["outcome"]
+    assert second["vps"] == "02" and second["arguments"] == "vpsname ostype ramsize password" and "ramsize: not valid" in second["outcome"]
+    log = process.log.read_text()
+    assert first["outcome"] in log and second["outcome"] in log and "geheim" not in log + json.dumps(rows)
 
 
 def test_a_reload_takes_certificate_htpasswd_and_settings(process: Process) -> None:

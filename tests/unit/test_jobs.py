@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
@@ -17,12 +18,12 @@ from dtcxen_soap import jobs as module
 from dtcxen_soap import settings
 from dtcxen_soap.access import Caller, Role
 from dtcxen_soap.answers import CancelAsked, DisksReady, JobStarted, ServerAlive
-from dtcxen_soap.calls import Call, Kind
+from dtcxen_soap.calls import Call, Kind, NotAdmitted
 from dtcxen_soap.dom0 import Ran
 from dtcxen_soap.errors import Busy, Cancelled, DtcxenError, Failed, Misconfigured, Missing, ParameterFault, Refused
 from dtcxen_soap.facts import Facts, JobFact, Need, NeedDisks, NeedJobs, Room
 from dtcxen_soap.jobs import Jobs
-from dtcxen_soap.journal import Journal
+from dtcxen_soap.journal import AuditRow, Journal
 from dtcxen_soap.plans import IMAGE_FILES, AllocateFile, Plan, RemoveFile, Run, Step, WriteFile
 from dtcxen_soap.vps import Mib, VpsId
 from tests.fakes import ScriptedDom0
@@ -73,6 +74,14 @@ class Node:
 
     def cancel(self, job: int) -> Future[Any]:
         return self.jobs.submit(Call("cancelJob", Kind.CANCEL, ADMIN, None, (), lambda facts: None, job=job))
+
+    def audited(self, count: int) -> tuple[AuditRow, ...]:
+        """The audit, once it has so many rows: those of refusals are written behind the caller's back."""
+        deadline = time.monotonic() + LONG
+        while len(rows := self.journal.audited()) < count:
+            assert time.monotonic() < deadline, rows
+            time.sleep(0.01)
+        return rows
 
     def ended(self, job: int) -> JobFact:
         """The job's record once it is over."""
@@ -207,7 +216,7 @@ def test_fifty_calls_at_once_become_one_job(node: Node) -> None:
     assert node.call(Kind.NOW, write("/b"), vps=OTHER, answer=5).result(LONG) == 5
     gate.open.set()
     assert node.ended(1).state == "done"
-    assert len(node.journal.audited()) == 52
+    assert len(node.audited(52)) == 52
 
 
 def test_a_call_that_is_still_deciding_holds_too(node: Node) -> None:
@@ -255,6 +264,41 @@ def test_a_change_that_finds_no_room_to_wait_lets_go(tmp_path: Path, monkeypatch
 
 
 # -- refusals and failures ------------------------------------------------------------------------
+
+
+TOLD = NotAdmitted("killVPS", ADMIN, VPS, "vpsname=01 imagetype=30000", "Refused: killVPS: imagetype: no such thing")
+
+
+def test_a_call_that_was_not_admitted_is_audited(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    node.jobs.not_admitted(TOLD)
+    (row,) = node.audited(1)
+    assert (row.caller, row.peer, row.operation, row.vps, row.arguments, row.outcome, row.job) == (
+        "dtc-xen", "192.0.2.1", "killVPS", VPS, "vpsname=01 imagetype=30000", "Refused: killVPS: imagetype: no such thing", None)
+    assert "dtc-xen from 192.0.2.1: killVPS vpsname=01 imagetype=30000: Refused: killVPS: imagetype: no such thing" in caplog.text
+
+
+def test_an_entry_of_the_audit_is_not_lost_for_want_of_a_thread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "WAITING_READS", 0)
+    node = Node(str(tmp_path / "journal.sqlite"))
+    node.jobs.start()
+    node.jobs.not_admitted(TOLD)
+    assert len(node.journal.audited()) == 1
+    node.jobs.stop(0)
+    node.jobs.not_admitted(TOLD)
+    assert len(node.journal.audited()) == 2
+
+
+def test_a_journal_that_takes_nothing_ends_no_thread(node: Node, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    node.journal._db.execute("DROP TABLE audit")
+    node.jobs.not_admitted(TOLD)
+    node.jobs.stop(LONG)
+    deadline = time.monotonic() + LONG
+    while "the journal was not written: Write the journal: no such table: audit" not in caplog.text:
+        assert time.monotonic() < deadline, caplog.text
+        time.sleep(0.01)
+    assert "killVPS vpsname=01 imagetype=30000: Refused" in caplog.text
 
 
 def test_a_refusal_is_immediate_and_frees_the_vps(node: Node) -> None:
