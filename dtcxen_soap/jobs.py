@@ -43,6 +43,8 @@ WAITING_JOBS = 100
 CANCEL_SECONDS = 5.0
 TAKE_OVER_SECONDS = 15.0
 STOP_SECONDS = 10.0
+MOST_REFUSALS, REFUSALS_SECONDS = 100, 3600.0
+"""So many rows of one caller's calls that were not admitted does the audit take in that time: an owner must not fill the node's disk with them."""
 
 LATER = "later"
 """Kind of the journal's records of what a call left for after its answer."""
@@ -87,6 +89,7 @@ class Jobs:
         self._long = Pool("job", settings.worker_threads, WAITING_JOBS)
         self._guard, self._space = Lock(), Lock()
         self._holders: dict[VpsId | None, _Holder] = {}
+        self._refused: dict[str, tuple[float, int]] = {}
         self._stopping = False
 
     # -- life -------------------------------------------------------------------------------------
@@ -368,7 +371,21 @@ class Jobs:
 
     def not_admitted(self, refused: NotAdmitted) -> None:
         """A call that would have changed something was refused before it could be submitted: it goes into the audit."""
-        self._audit_soon(lambda: self._keep(refused.caller, refused.operation, refused.vps, refused.arguments, refused.reason))
+        count = self._refusals(refused.caller.name)
+        last = f" ({MOST_REFUSALS} refusals within an hour: the next ones of this caller are in the log alone)" if count == MOST_REFUSALS else ""
+        entry = (refused.caller, refused.operation, refused.vps, refused.arguments, refused.reason + last)
+        if count > MOST_REFUSALS:
+            _log_entry(*entry)
+        else:
+            self._audit_soon(lambda: self._keep(*entry))
+
+    def _refusals(self, caller: str) -> int:
+        """How many there were within the hour, with this one."""
+        now = time.monotonic()
+        with self._guard:
+            begun, count = self._refused.get(caller, (now, 0))
+            self._refused[caller] = begun, count = (begun, count + 1) if now - begun < REFUSALS_SECONDS else (now, 1)
+        return count
 
     def _audit_soon(self, work: Work) -> None:
         """Out of the caller's way; at once when no thread takes it, or not for long, since an entry must not be lost."""
@@ -382,9 +399,7 @@ class Jobs:
 
     def _keep(self, who: Caller, operation: str, vps: VpsId | None, arguments: str, outcome: str, job: int | None = None, title: str = "") -> None:
         """A line of the log, and a row of the audit; the line is there also when the journal's disk is full."""
-        _audit_log.info(
-            "%s%s: %s: %s%s", who.name, f" from {who.peer}" if who.peer else "", f"{operation} {arguments}".rstrip(), outcome, f" (job {job})" if job else "",
-            extra=about(job=job, vps=vps, caller=who.name, operation=operation, peer=who.peer, outcome=outcome, arguments=arguments))
+        _log_entry(who, operation, vps, arguments, outcome, job)
         self._journal.audit(caller=who.name, peer=who.peer, operation=operation, vps=vps, detail=title, outcome=outcome, job=job, arguments=arguments)
 
 
@@ -401,6 +416,12 @@ def _answer_of(plan: Plan) -> Any:
 def _all_over(holders: list[_Holder], seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     return all([holder.over.wait(max(0.0, deadline - time.monotonic())) for holder in holders])
+
+
+def _log_entry(who: Caller, operation: str, vps: VpsId | None, arguments: str, outcome: str, job: int | None = None) -> None:
+    _audit_log.info(
+        "%s%s: %s: %s%s", who.name, f" from {who.peer}" if who.peer else "", f"{operation} {arguments}".rstrip(), outcome, f" (job {job})" if job else "",
+        extra=about(job=job, vps=vps, caller=who.name, operation=operation, peer=who.peer, outcome=outcome, arguments=arguments))
 
 
 def _unasked(work: Work) -> None:

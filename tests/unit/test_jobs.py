@@ -78,7 +78,7 @@ class Node:
     def audited(self, count: int) -> tuple[AuditRow, ...]:
         """The audit, once it has so many rows: those of refusals are written behind the caller's back."""
         deadline = time.monotonic() + LONG
-        while len(rows := self.journal.audited()) < count:
+        while len(rows := self.journal.audited(1000)) < count:
             assert time.monotonic() < deadline, rows
             time.sleep(0.01)
         return rows
@@ -287,6 +287,22 @@ def test_an_entry_of_the_audit_is_not_lost_for_want_of_a_thread(tmp_path: Path, 
     node.jobs.stop(0)
     node.jobs.not_admitted(TOLD)
     assert len(node.journal.audited()) == 2
+
+
+def test_nobody_fills_the_audit_with_refusals(node: Node, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    caplog.set_level(logging.INFO)
+    other = dataclasses.replace(TOLD, caller=Caller("xen02", Role.OWNER, "192.0.2.2", OTHER))
+    for _ in range(103):
+        node.jobs.not_admitted(TOLD)
+    node.jobs.not_admitted(other)
+    node.audited(101)
+    node.jobs.stop(LONG)
+    rows = node.journal.audited(1000)
+    assert len(rows) == 101 and sum(row.caller == "xen02" for row in rows) == 1 and sum("in the log alone" in row.outcome for row in rows) == 1
+    assert caplog.text.count("dtc-xen from 192.0.2.1: killVPS vpsname=01 imagetype=30000: Refused") == 103
+    monkeypatch.setattr(module, "REFUSALS_SECONDS", 0.0)
+    node.jobs.not_admitted(TOLD)
+    assert len(node.journal.audited(1000)) == 102, "the next hour"
 
 
 def test_a_journal_that_takes_nothing_ends_no_thread(node: Node, caplog: pytest.LogCaptureFixture) -> None:
